@@ -1,0 +1,43 @@
+/* clock.c - the time, and its two text forms made once a second. */
+#include "server/base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Names are fixed by the formats, whatever the locale says. */
+static const char *const DAYS[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+static const char *const MONTHS[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+void clock_update(struct clock *c)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    if (ts.tv_sec == c->now) {
+        return;
+    }
+    c->now = ts.tv_sec;
+
+    struct tm tm;
+    char text[96]; /* room for what the compiler can imagine in a struct tm */
+    gmtime_r(&c->now, &tm);
+    snprintf(text, sizeof(text), "%s, %02d %s %04d %02d:%02d:%02d GMT", DAYS[tm.tm_wday], tm.tm_mday, MONTHS[tm.tm_mon],
+             tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    memcpy(c->http_date, text, CLOCK_HTTP_DATE_LEN);
+    c->http_date[CLOCK_HTTP_DATE_LEN] = '\0';
+
+    localtime_r(&c->now, &tm);
+    long offset = tm.tm_gmtoff / 60;
+    long minutes = offset < 0 ? -offset : offset;
+    snprintf(text, sizeof(text), "%02d/%s/%04d:%02d:%02d:%02d %c%02ld%02ld", tm.tm_mday, MONTHS[tm.tm_mon],
+             tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
+    memcpy(c->log_time, text, CLOCK_LOG_TIME_LEN);
+    c->log_time[CLOCK_LOG_TIME_LEN] = '\0';
+}
+
+uint64_t clock_mono_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}

@@ -1,0 +1,18 @@
+/* clock.h - the time, and its two text forms made once a second. */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+#define CLOCK_HTTP_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT": RFC 9110 5.6.7 IMF-fixdate */
+#define CLOCK_LOG_TIME_LEN 26  /* "22/Nov/2026:23:35:47 +0000": the access log's form, local time */
+
+struct clock {
+    time_t now; /* the second that the texts stand for */
+    char http_date[CLOCK_HTTP_DATE_LEN + 1];
+    char log_time[CLOCK_LOG_TIME_LEN + 1];
+};
+
+void clock_update(struct clock *c); /* reads the time; makes the texts anew when the second changed */
+
+uint64_t clock_mono_us(void); /* CLOCK_MONOTONIC in microseconds: for durations, comparable between processes */

@@ -1,0 +1,141 @@
+/* log.c - the server log: levels, one line an event. */
+#include "server/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/base/sink.h"
+
+static struct {
+    int fd;
+    char *path; /* owned; NULL: stderr */
+    enum log_level level;
+} the_log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
+
+static const char *const NAMES[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
+
+int log_open(const char *path, enum log_level level)
+{
+    char *copy = NULL;
+    int fd = STDERR_FILENO;
+    if (strcmp(path, "-") != 0) {
+        copy = strdup(path);
+        if (!copy) {
+            return -ENOMEM;
+        }
+        fd = sink_open_file(path);
+        if (fd < 0) {
+            free(copy);
+            return fd;
+        }
+    }
+    log_close();
+    the_log.fd = fd;
+    the_log.path = copy;
+    the_log.level = level;
+    return 0;
+}
+
+void log_close(void)
+{
+    if (the_log.path) {
+        close(the_log.fd);
+        free(the_log.path);
+        the_log.path = NULL;
+    }
+    the_log.fd = STDERR_FILENO;
+}
+
+int log_reopen(void)
+{
+    if (!the_log.path) {
+        return 0;
+    }
+    int fd = sink_open_file(the_log.path);
+    if (fd < 0) {
+        return fd;
+    }
+    /* dup3 keeps the number: other threads may be writing to it at this moment. */
+    int r = dup3(fd, the_log.fd, O_CLOEXEC) < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+int log_fd(void)
+{
+    return the_log.fd;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level >= the_log.level;
+}
+
+void log_text(enum log_level level, const char *text, size_t len)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    int saved = errno;
+    while (len > 0 && text[len - 1] == '\n') {
+        len--;
+    }
+
+    char head[96], when[48];
+    struct timespec ts;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    localtime_r(&ts.tv_sec, &tm);
+    strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S %z", &tm);
+    int n = snprintf(head, sizeof(head), "[%s] [%ld] [%s] ", when, (long)getpid(), NAMES[level]);
+
+    struct iovec iov[] = {
+        {.iov_base = head, .iov_len = (size_t)n},
+        {.iov_base = (char *)text, .iov_len = len},
+        {.iov_base = "\n", .iov_len = 1},
+    };
+    ssize_t r;
+    do {
+        r = writev(the_log.fd, iov, 3);
+    } while (r < 0 && errno == EINTR);
+    errno = saved;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    int saved = errno;
+    char small[512], *text = small, *large = NULL;
+    va_list args;
+
+    va_start(args, format);
+    int n = vsnprintf(small, sizeof(small), format, args);
+    va_end(args);
+    if (n < 0) {
+        errno = saved;
+        return;
+    }
+    if ((size_t)n >= sizeof(small)) {
+        large = malloc((size_t)n + 1);
+        if (large) {
+            va_start(args, format);
+            vsnprintf(large, (size_t)n + 1, format, args);
+            va_end(args);
+            text = large;
+        } else {
+            n = sizeof(small) - 1; /* memory is short: the beginning is better than nothing */
+        }
+    }
+    log_text(level, text, (size_t)n);
+    free(large);
+    errno = saved;
+}
