@@ -1,0 +1,480 @@
+/* value.c - one setting's value: from text, to text, and in memory. */
+#include "server/config/value.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/base/buf.h"
+#include "server/base/log.h"
+
+#define SECONDS_MAX (INT_MAX / 1000) /* so that it fits an int in milliseconds, too */
+
+static const char *const level_names[] = {"debug", "info", "warning", "error", "critical"}; /* enum log_level */
+#define LEVELS (sizeof(level_names) / sizeof(level_names[0]))
+
+/* The C type of a value; several types of rows share one. */
+enum kind { KIND_TEXT, KIND_INT, KIND_SIZE, KIND_BOOL, KIND_LIST };
+
+static enum kind kind_of(const struct setting *row)
+{
+    switch (row->type) {
+    case SETTING_INT:
+    case SETTING_SECONDS:
+    case SETTING_OCTAL:
+    case SETTING_LOGLEVEL:
+        return KIND_INT;
+    case SETTING_SIZE:
+        return KIND_SIZE;
+    case SETTING_BOOL:
+    case SETTING_BOOL_OFF:
+        return KIND_BOOL;
+    case SETTING_STRINGS:
+    case SETTING_CSV:
+    case SETTING_ADDRESSES:
+        return KIND_LIST;
+    case SETTING_STR:
+    case SETTING_DIR:
+    case SETTING_USER:
+    case SETTING_GROUP:
+    case SETTING_DICT:
+    case SETTING_HOOK:
+        break;
+    }
+    return KIND_TEXT;
+}
+
+/* A copy without the white space around it, or NULL when memory is short. */
+static char *trimmed(const char *text, size_t len)
+{
+    while (len > 0 && isspace((unsigned char)*text)) {
+        text++, len--;
+    }
+    while (len > 0 && isspace((unsigned char)text[len - 1])) {
+        len--;
+    }
+    return strndup(text, len);
+}
+
+static void strings_finish(struct strings *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        free(list->v[i]);
+    }
+    free(list->v);
+    *list = (struct strings){0};
+}
+
+/* Adds a trimmed copy, if anything is left of it. 0 or -ENOMEM. */
+static int strings_add(struct strings *list, const char *text, size_t len)
+{
+    char **v = reallocarray(list->v, list->n + 1, sizeof(*v));
+    if (!v) {
+        return -ENOMEM;
+    }
+    list->v = v;
+    char *copy = trimmed(text, len);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    if (*copy == '\0') {
+        free(copy);
+        return 0;
+    }
+    list->v[list->n++] = copy;
+    return 0;
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+    for (const char *c = choices; *c; c += *c == '|') {
+        size_t n = strcspn(c, "|");
+        if (n == len && strncasecmp(c, text, n) == 0) {
+            return true;
+        }
+        c += n;
+    }
+    return false;
+}
+
+bool value_is_choice(const struct setting *row, const char *text)
+{
+    return row->allowed && strchr(row->allowed, '|') && is_choice(row->allowed, text);
+}
+
+/* The current directory as $PWD spells it, if that is the same: a path with a `current` symlink in it survives.
+ * NULL and errno when there is none. */
+static char *current_dir(void)
+{
+    const char *pwd = getenv("PWD");
+    struct stat named, here;
+    if (pwd && *pwd == '/' && stat(pwd, &named) == 0 && stat(".", &here) == 0 && named.st_ino == here.st_ino &&
+        named.st_dev == here.st_dev) {
+        return strdup(pwd);
+    }
+    return getcwd(NULL, 0);
+}
+
+/* Takes "//", "/./" and "x/.." out of an absolute path, by its text alone, as Python's abspath does. */
+static void normalise(char *path)
+{
+    char *out = path;
+    for (const char *in = path; *in;) {
+        const char *part = in + strspn(in, "/");
+        size_t len = strcspn(part, "/");
+        in = part + len;
+        if (len == 2 && strncmp(part, "..", 2) == 0) {
+            while (out > path && *--out != '/') {
+            }
+        } else if (len > 0 && !(len == 1 && *part == '.')) {
+            *out++ = '/';
+            memmove(out, part, len);
+            out += len;
+        }
+    }
+    if (out == path) {
+        *out++ = '/';
+    }
+    *out = '\0';
+}
+
+/* `text` as an absolute path. 0 or -errno. */
+static int absolute(const char *text, char **path)
+{
+    struct buf b = {0};
+    char *dir = *text == '/' ? NULL : current_dir();
+    if (*text != '/' && !dir) {
+        return -errno;
+    }
+    int r = buf_printf(&b, "%s/%s", dir ? dir : "", text);
+    free(dir);
+    if (r < 0) {
+        buf_finish(&b);
+        return r;
+    }
+    *path = b.data;
+    normalise(*path);
+    return 0;
+}
+
+int value_id(enum setting_type type, const char *name, long *id)
+{
+    if (!name) {
+        *id = type == SETTING_USER ? (long)geteuid() : (long)getegid();
+        return 0;
+    }
+    if (isdigit((unsigned char)*name)) {
+        char *end;
+        errno = 0;
+        *id = strtol(name, &end, 10);
+        return *end == '\0' && errno == 0 && *id < UINT_MAX ? 0 : -ENOENT; /* UINT_MAX is (uid_t)-1: "no change" */
+    }
+    if (type == SETTING_USER) {
+        const struct passwd *p = getpwnam(name);
+        *id = p ? (long)p->pw_uid : -1;
+    } else {
+        const struct group *g = getgrnam(name);
+        *id = g ? (long)g->gr_gid : -1;
+    }
+    return *id >= 0 ? 0 : -ENOENT;
+}
+
+static int no_memory(struct buf *error)
+{
+    buf_puts(error, "Out of memory");
+    return -1;
+}
+
+int value_invalid(struct buf *error, const struct setting *row, const char *value, enum settings_source source,
+                  const char *sentence)
+{
+    buf_printf(error, "Invalid value for %s: %.500s: %s (from %s)", row->name, value, sentence,
+               settings_source_name(source));
+    return -1;
+}
+
+/* The ends of "1..100" or "1..". */
+static void range_of(const struct setting *row, long long *min, long long *max)
+{
+    *max = row->type == SETTING_SIZE ? LLONG_MAX : row->type == SETTING_SECONDS ? SECONDS_MAX : INT_MAX;
+    char *dots;
+    *min = strtoll(row->allowed, &dots, 10);
+    if (dots[2]) {
+        *max = strtoll(dots + 2, NULL, 10);
+    }
+}
+
+static int parse_number(const struct setting *row, const char *text, long long *number, enum settings_source source,
+                        struct buf *error)
+{
+    const char *digits = text;
+    int base = 10;
+    if (row->type == SETTING_OCTAL && text[0] == '0' && text[1]) {
+        base = 8;
+        digits += text[1] == 'o' || text[1] == 'O' ? 2 : 1;
+    }
+    char *end;
+    errno = 0;
+    *number = strtoll(digits, &end, base);
+    bool whole = end != digits && *end == '\0' && errno == 0;
+
+    long long min, max;
+    range_of(row, &min, &max);
+    if (whole && *number >= min && *number <= max) {
+        return 0;
+    }
+    char sentence[80];
+    snprintf(sentence, sizeof(sentence),
+             row->type == SETTING_OCTAL ? "it must be a number from %#llo to %#llo"
+                                        : "it must be a whole number from %lld to %lld",
+             min, max);
+    return value_invalid(error, row, text, source, sentence);
+}
+
+static int parse_bool(const struct setting *row, const char *text, bool *flag, enum settings_source source,
+                      struct buf *error)
+{
+    *flag = is_choice("true|1|yes|y|on", text);
+    if (*flag || is_choice("false|0|no|n|off", text)) {
+        return 0;
+    }
+    return value_invalid(error, row, text, source, "it must be true or false");
+}
+
+/* As in gunicorn a name that nobody knows means "info", so that an odd environment variable stops no server. */
+static int parse_level(const char *text)
+{
+    for (size_t i = 0; i < LEVELS; i++) {
+        if (strcasecmp(text, level_names[i]) == 0) {
+            return (int)i;
+        }
+    }
+    log_warning("loglevel %s is unknown: it is one of debug, info, warning, error, critical; using info", text);
+    return LOG_LEVEL_INFO;
+}
+
+static int parse_text(const struct setting *row, const char *text, char **copy, enum settings_source source,
+                      struct buf *error)
+{
+    /* Choices of what is refused are judged later: settings_check says why. */
+    bool choices = row->allowed && strchr(row->allowed, '|') && row->support != SETTING_REFUSED;
+    if (choices && !value_is_choice(row, text)) {
+        char sentence[120];
+        snprintf(sentence, sizeof(sentence), "it must be one of %s", row->allowed);
+        return value_invalid(error, row, text, source, sentence);
+    }
+    if (row->type == SETTING_DIR && *text) {
+        int r = absolute(text, copy);
+        return r == 0 ? 0 : value_invalid(error, row, text, source, strerror(-r));
+    }
+    *copy = strdup(text);
+    return *copy ? 0 : no_memory(error);
+}
+
+static int parse_list(const struct setting *row, const char *const *texts, size_t n, struct strings *list,
+                      struct buf *error)
+{
+    const char *separators = row->type == SETTING_STRINGS ? "" : ",";
+    for (size_t i = 0; i < n; i++) {
+        for (const char *p = texts[i]; *p; p += *p != '\0') {
+            size_t len = strcspn(p, separators);
+            if (strings_add(list, p, len) < 0) {
+                strings_finish(list);
+                return no_memory(error);
+            }
+            p += len;
+        }
+    }
+    return 0;
+}
+
+/* One trimmed text into a value that is no list. */
+static int parse_one(union value *v, const struct setting *row, const char *text, enum settings_source source,
+                     struct buf *error)
+{
+    long long number = 0;
+    int r = 0;
+
+    switch (kind_of(row)) {
+    case KIND_INT:
+        if (row->type == SETTING_LOGLEVEL) {
+            v->number = parse_level(text);
+        } else {
+            r = parse_number(row, text, &number, source, error);
+            v->number = (int)number;
+        }
+        return r;
+    case KIND_SIZE:
+        r = parse_number(row, text, &number, source, error);
+        v->size = (size_t)number;
+        return r;
+    case KIND_BOOL:
+        return parse_bool(row, text, &v->flag, source, error);
+    case KIND_TEXT:
+        return parse_text(row, text, &v->text, source, error);
+    case KIND_LIST:
+        break;
+    }
+    assert(!"lists are parsed elsewhere");
+    return -1;
+}
+
+int value_parse(union value *v, const struct setting *row, const char *const *texts, size_t n,
+                enum settings_source source, struct buf *error)
+{
+    *v = (union value){0};
+    enum kind kind = kind_of(row);
+    if (kind == KIND_LIST) {
+        return parse_list(row, texts, n, &v->list, error);
+    }
+    if (n > 1) {
+        return value_invalid(error, row, texts[1], source, "it takes one value, not several");
+    }
+    if (n == 0 && (kind == KIND_INT || kind == KIND_SIZE)) {
+        return value_invalid(error, row, "None", source, "it needs a value");
+    }
+    const char *given = n == 1 ? texts[0] : row->default_value;
+    if (!given) {
+        return 0;
+    }
+    char *text = trimmed(given, strlen(given));
+    if (!text) {
+        return no_memory(error);
+    }
+    int r = parse_one(v, row, text, source, error);
+    free(text);
+    return r;
+}
+
+void value_finish(union value *v, const struct setting *row)
+{
+    if (kind_of(row) == KIND_TEXT) {
+        free(v->text);
+    } else if (kind_of(row) == KIND_LIST) {
+        strings_finish(&v->list);
+    }
+    *v = (union value){0};
+}
+
+union value value_load(const void *member, const struct setting *row)
+{
+    union value v = {0};
+    switch (kind_of(row)) {
+    case KIND_TEXT:
+        v.text = *(char *const *)member;
+        break;
+    case KIND_INT:
+        v.number = *(const int *)member;
+        break;
+    case KIND_SIZE:
+        v.size = *(const size_t *)member;
+        break;
+    case KIND_BOOL:
+        v.flag = *(const bool *)member;
+        break;
+    case KIND_LIST:
+        v.list = *(const struct strings *)member;
+        break;
+    }
+    return v;
+}
+
+void value_store(void *member, const union value *v, const struct setting *row)
+{
+    union value old = value_load(member, row);
+    value_finish(&old, row);
+    switch (kind_of(row)) {
+    case KIND_TEXT:
+        *(char **)member = v->text;
+        break;
+    case KIND_INT:
+        *(int *)member = v->number;
+        break;
+    case KIND_SIZE:
+        *(size_t *)member = v->size;
+        break;
+    case KIND_BOOL:
+        *(bool *)member = v->flag;
+        break;
+    case KIND_LIST:
+        *(struct strings *)member = v->list;
+        break;
+    }
+}
+
+bool value_is_empty(const union value *v, const struct setting *row)
+{
+    if (kind_of(row) == KIND_LIST) {
+        return v->list.n == 0;
+    }
+    return kind_of(row) == KIND_TEXT && v->text && *v->text == '\0';
+}
+
+/* Python's repr of a str. */
+static int print_repr(const char *text, struct buf *out)
+{
+    char quote = strchr(text, '\'') && !strchr(text, '"') ? '"' : '\'';
+    int r = buf_append(out, &quote, 1);
+    for (const char *p = text; r == 0 && *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (*p == quote || *p == '\\') {
+            r = buf_printf(out, "\\%c", *p);
+        } else if (*p == '\n' || *p == '\r' || *p == '\t') {
+            r = buf_puts(out, *p == '\n' ? "\\n" : *p == '\r' ? "\\r" : "\\t");
+        } else if (c < ' ' || c == 0x7f) {
+            r = buf_printf(out, "\\x%02x", c);
+        } else {
+            r = buf_append(out, p, 1);
+        }
+    }
+    return r == 0 ? buf_append(out, &quote, 1) : r;
+}
+
+static int print_list(const struct strings *list, struct buf *out)
+{
+    int r = buf_puts(out, "[");
+    for (size_t i = 0; r == 0 && i < list->n; i++) {
+        r = i > 0 ? buf_puts(out, ", ") : 0;
+        r = r == 0 ? print_repr(list->v[i], out) : r;
+    }
+    return r == 0 ? buf_puts(out, "]") : r;
+}
+
+static int print_text(const struct setting *row, const char *text, struct buf *out)
+{
+    long id;
+    if (row->type == SETTING_HOOK) {
+        return buf_printf(out, "<%s()>", text);
+    }
+    if ((row->type == SETTING_USER || row->type == SETTING_GROUP) && value_id(row->type, text, &id) == 0) {
+        return buf_printf(out, "%ld", id);
+    }
+    return buf_puts(out, text ? text : "None");
+}
+
+int value_print(const union value *v, const struct setting *row, struct buf *out)
+{
+    switch (kind_of(row)) {
+    case KIND_TEXT:
+        return print_text(row, v->text, out);
+    case KIND_INT:
+        return row->type == SETTING_LOGLEVEL ? buf_puts(out, level_names[v->number]) : buf_printf(out, "%d", v->number);
+    case KIND_SIZE:
+        return buf_printf(out, "%zu", v->size);
+    case KIND_BOOL:
+        return buf_puts(out, v->flag ? "True" : "False");
+    case KIND_LIST:
+        break;
+    }
+    return print_list(&v->list, out);
+}

@@ -1,0 +1,33 @@
+/* value.h - one setting's value: from text, to text, and in memory. Serves settings.c alone. */
+#pragma once
+
+#include "server/config/settings.h"
+
+union value {            /* which member: the row's type */
+    struct strings list; /* first, since it is the largest: {0} clears no more than the first member */
+    char *text;
+    int number;
+    size_t size;
+    bool flag;
+};
+
+/* n texts into a value of the row's type; n == 0 is Python's None. 0, or -1 with "Invalid value for NAME: ..." in
+ * `error` and nothing to free. */
+int value_parse(union value *v, const struct setting *row, const char *const *texts, size_t n,
+                enum settings_source source, struct buf *error);
+void value_finish(union value *v, const struct setting *row);
+
+/* A member of struct settings as a value (borrowed), and the other way round (moved; what was there is freed). */
+union value value_load(const void *member, const struct setting *row);
+void value_store(void *member, const union value *v, const struct setting *row);
+
+int value_print(const union value *v, const struct setting *row, struct buf *out); /* as gunicorn; 0 or -ENOMEM */
+bool value_is_empty(const union value *v, const struct setting *row); /* a text or list that was given, of length 0 */
+bool value_is_choice(const struct setting *row, const char *text);    /* one of the row's "a|b|c"? */
+
+/* The number of a user or group given by name or number; NULL: ours. 0 or -ENOENT. */
+int value_id(enum setting_type type, const char *name, long *id);
+
+/* Writes "Invalid value for NAME: VALUE: SENTENCE (from SOURCE)". Returns -1. */
+int value_invalid(struct buf *error, const struct setting *row, const char *value, enum settings_source source,
+                  const char *sentence);
