@@ -1,0 +1,92 @@
+/* conn.h - one client socket: read, write, deadlines, close.
+ *
+ * A conn is created for an accepted socket and belongs to its struct conns (all connections of a worker). It carries
+ * plain bytes for a protocol, whether they travel in the clear or through TLS. Loop thread only.
+ *
+ * Life: HANDSHAKE (TLS only) -> OPEN -> CLOSING (the queue is being sent, nothing more is taken) -> LINGER (we have
+ * said all and shut our side; what still arrives is thrown away, so that the client reads our answer instead of a
+ * reset: RFC 9112 9.6) -> CLOSED. The protocol's `closed` is called once, when the conn enters CLOSED; it must not use
+ * the conn afterwards. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "server/base/buf.h"
+#include "server/net/chunk.h"
+
+struct conn;
+struct conns;
+struct listener;
+struct tls_context;
+
+/* Who sent it, over what: facts of the connection, borrowed by every exchange on it. */
+struct peer {
+    char addr[INET6_ADDRSTRLEN]; /* numeric address, no port; "" on a unix socket */
+    uint16_t port;               /* 0 on a unix socket */
+    uint16_t server_port;        /* 0 on a unix socket */
+    bool tls;                    /* wsgi.url_scheme is "https" */
+    const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
+};
+
+/* What speaks over a connection: plugged by http/. In every callback but `closed` the conn may be closed. */
+struct protocol {
+    void *(*open)(void *context, struct conn *c);        /* bytes may flow; NULL: no memory, the conn is closed */
+    void (*data)(void *p, const char *data, size_t len); /* bytes arrived: borrowed during the call */
+    void (*eof)(void *p);                                /* the client will send no more; it may still read */
+    void (*drained)(void *p);       /* of what was queued, so much is sent that conn_send may be called again */
+    void (*expired)(void *p);       /* the deadline has passed; it is not set any more */
+    bool (*is_idle)(const void *p); /* nothing of a request has arrived, nothing is being answered */
+    void (*drain)(void *p);         /* the worker is leaving: close now if nothing is on, else after the answer */
+    void (*closed)(void *p);
+};
+
+/* All connections of a worker. */
+struct conns {
+    uv_loop_t *loop;
+    const struct protocol *protocol; /* borrowed */
+    void *context;                   /* borrowed: for protocol->open */
+    size_t count, max;               /* open now; --worker-connections */
+    void (*on_room)(void *arg);      /* a connection went away: accepting may go on; may be NULL */
+    void *on_room_arg;
+    bool draining;       /* idle connections are closed, others after their answer */
+    struct conn *first;  /* list of all */
+    uv_timer_t sweep;    /* looks at deadlines while there are connections */
+    char *read_buffer;   /* owned: lent to one read at a time, so that an idle connection holds none */
+    char *plain_buffer;  /* owned: what TLS made of it */
+    char *gather_buffer; /* owned: small pieces on their way into one TLS record */
+    struct buf spare;    /* lent to the connection that has ciphertext to send */
+};
+
+int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context, size_t max);
+/* Closes every connection at once. The loop must run until `count` is 0 and handles are closed, before conns_finish. */
+void conns_close_all(struct conns *cs);
+void conns_drain(struct conns *cs);  /* see `draining` */
+bool conns_shed(struct conns *cs);   /* closes one idle connection to make room; false when none is idle */
+void conns_watch(struct conns *cs);  /* keeps the sweep going: on_room is called by it, too */
+void conns_finish(struct conns *cs); /* frees the buffers: after the loop's end */
+
+/* Takes an accepted socket over (closed on failure). 0 or -errno. `tls`: NULL for plain. */
+int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, struct tls_context *tls);
+
+const struct peer *conn_peer(const struct conn *c); /* lives as long as the conn */
+bool conn_draining(const struct conn *c);
+
+/* Sends the chunks in order, behind what is queued. Takes all of them over: each is released once it is sent, some of
+ * them perhaps during this call. On failure of the socket the connection closes itself a little later (never
+ * inside this call). The array is the caller's, and scratch afterwards. */
+void conn_send(struct conn *c, struct chunk *chunks, size_t n);
+size_t conn_queued(const struct conn *c); /* bytes not yet taken by the socket */
+
+/* Milliseconds from now until `expired` is called (some 500 ms late at the most); 0: no deadline. */
+void conn_set_deadline(struct conn *c, uint64_t ms);
+
+void conn_pause(struct conn *c); /* no `data` until conn_resume; what the kernel buffers then slows the client */
+void conn_resume(struct conn *c);
+
+/* Sends what is queued, then closes; with `linger`, in the way that lets a client that is still sending read it. */
+void conn_close(struct conn *c, bool linger);
+void conn_abort(struct conn *c); /* closes now, dropping what is queued: the client sees a reset or a cut */

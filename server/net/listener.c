@@ -1,0 +1,358 @@
+/* listener.c - the listening sockets: bind, adopt inherited ones, describe. */
+#include "server/net/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "server/base/buf.h"
+#include "server/config/settings.h"
+#include "server/net/portowner.h"
+
+#define DEFAULT_PORT "8000"
+#define BIND_TRIES 10 /* an old master that is leaving frees the port within moments */
+#define BIND_WAIT_US (100 * 1000)
+
+/* Room for any address that bind and getsockname know. */
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un un;
+    struct sockaddr_storage storage;
+};
+
+static void listener_finish(struct listener *l)
+{
+    if (l->fd >= 0) {
+        close(l->fd);
+    }
+    free(l->bind);
+    free(l->url);
+    free(l->address);
+}
+
+/* Adds `l` to the list, which owns it from then on; on failure it is finished. */
+static int append(struct listeners *ls, struct listener *l)
+{
+    struct listener *list = realloc(ls->list, (ls->n + 1) * sizeof(*list));
+    if (!list) {
+        listener_finish(l);
+        return -ENOMEM;
+    }
+    ls->list = list;
+    ls->list[ls->n++] = *l;
+    return 0;
+}
+
+/* Asks the socket for its name and makes address, port and url of it. 0 or -errno. */
+static int describe(struct listener *l)
+{
+    union address a = {0};
+    socklen_t len = sizeof(a);
+    char text[INET6_ADDRSTRLEN];
+    struct buf url = {0};
+    const char *scheme = l->tls ? "https" : "http";
+
+    if (getsockname(l->fd, &a.any, &len) < 0) {
+        return -errno;
+    }
+    int r;
+    switch (a.any.sa_family) {
+    case AF_INET:
+        inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof(text));
+        l->kind = LISTENER_TCP;
+        l->port = ntohs(a.v4.sin_port);
+        l->address = strdup(text);
+        r = buf_printf(&url, "%s://%s:%u", scheme, text, l->port);
+        break;
+    case AF_INET6:
+        inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof(text));
+        l->kind = LISTENER_TCP;
+        l->port = ntohs(a.v6.sin6_port);
+        l->address = strdup(text);
+        r = buf_printf(&url, "%s://[%s]:%u", scheme, text, l->port);
+        break;
+    case AF_UNIX:
+        a.un.sun_path[sizeof(a.un.sun_path) - 1] = '\0';
+        l->kind = LISTENER_UNIX;
+        l->address = strdup(a.un.sun_path);
+        r = buf_printf(&url, "unix:%s", a.un.sun_path);
+        break;
+    default:
+        return -EAFNOSUPPORT;
+    }
+    if (r < 0 || !l->address) {
+        buf_finish(&url);
+        return -ENOMEM;
+    }
+    l->url = url.data; /* NUL-terminated by buf_printf; ours now */
+    return 0;
+}
+
+static int make_inheritable_only_by_fork(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+/* Turns an open socket into a listener of the list. The descriptor is taken over. */
+static int add_socket(struct listeners *ls, int fd, const char *bind_text, bool tls, bool ours)
+{
+    struct listener l = {.fd = fd, .tls = tls, .ours = ours, .bind = strdup(bind_text)};
+    int r = l.bind ? make_inheritable_only_by_fork(fd) : -ENOMEM;
+    if (r == 0) {
+        r = describe(&l);
+    }
+    if (r < 0) {
+        listener_finish(&l);
+        return r;
+    }
+    return append(ls, &l);
+}
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int say(struct buf *error, const char *bind_text, const char *why)
+{
+    buf_printf(error, "cannot listen on %s: %s", bind_text, why);
+    return -1;
+}
+
+static int say_in_use(struct buf *error, const char *bind_text, uint16_t port)
+{
+    struct buf owner = {0};
+    buf_printf(error, "%s is already in use", bind_text);
+    if (port == 0) {
+        buf_puts(error, " by another server");
+    } else if (portowner_find(port, &owner) == 0) {
+        buf_printf(error, " by %s", buf_cstr(&owner));
+    } else {
+        buf_puts(error, " by a process that this user cannot see");
+    }
+    buf_finish(&owner);
+    return -1;
+}
+
+/* bind and listen, with patience for an old server that is just leaving. 0 or -errno. */
+static int bind_and_listen(int fd, const union address *a, socklen_t len, int backlog)
+{
+    for (int tries = 0; bind(fd, &a->any, len) < 0; tries++) {
+        if (errno != EADDRINUSE || tries == BIND_TRIES) {
+            return -errno;
+        }
+        usleep(BIND_WAIT_US);
+    }
+    return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
+static int open_unix(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
+{
+    const char *path = bind_text + strlen("unix:");
+    union address a = {.un = {.sun_family = AF_UNIX}};
+    struct stat st;
+
+    path = starts_with(path, "//") ? path + 2 : path;
+    if (strlen(path) == 0 || strlen(path) >= sizeof(a.un.sun_path)) {
+        return say(error, bind_text, "the path is empty or too long for a unix socket");
+    }
+    memcpy(a.un.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return say(error, bind_text, strerror(errno));
+    }
+    int r = 0;
+    if (lstat(path, &st) == 0) {
+        if (!S_ISSOCK(st.st_mode)) {
+            close(fd);
+            return say(error, bind_text, "a file with that name exists and is not a socket");
+        }
+        if (connect(fd, &a.any, sizeof(a.un)) == 0 || errno == EAGAIN) {
+            close(fd);
+            return say_in_use(error, bind_text, 0);
+        }
+        unlink(path); /* left behind by a server that was killed */
+    }
+    mode_t old = umask((mode_t)s->umask);
+    r = bind_and_listen(fd, &a, sizeof(a.un), s->backlog);
+    umask(old);
+    if (r < 0) {
+        close(fd);
+        return say(error, bind_text, strerror(-r));
+    }
+    r = add_socket(ls, fd, bind_text, s->certfile != NULL, true);
+    return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
+}
+
+static int open_fd(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
+{
+    const char *digits = bind_text + strlen("fd://");
+    char *end;
+    long fd = strtol(digits, &end, 10);
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    if (*digits == '\0' || *end != '\0' || fd < 0 || fd > 65535 ||
+        getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
+        return say(error, bind_text, "there is no listening socket with that number");
+    }
+    int r = add_socket(ls, (int)fd, bind_text, s->certfile != NULL, false);
+    return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
+}
+
+/* Cuts HOST:PORT, [V6]:PORT, :PORT, HOST into its parts. `host` has room for the whole text. */
+static bool split(const char *text, char *host, const char **port)
+{
+    const char *colon = strrchr(text, ':');
+    const char *end;
+    if (text[0] == '[') {
+        end = strchr(text, ']');
+        if (!end || (end[1] != '\0' && end[1] != ':')) {
+            return false;
+        }
+        text++;
+        colon = end[1] == ':' ? end + 1 : NULL;
+    } else {
+        end = colon ? colon : text + strlen(text);
+    }
+    memcpy(host, text, (size_t)(end - text));
+    host[end - text] = '\0';
+    *port = colon ? colon + 1 : DEFAULT_PORT;
+    return true;
+}
+
+static int open_tcp(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
+{
+    const char *text = starts_with(bind_text, "tcp://") ? bind_text + strlen("tcp://") : bind_text;
+    char host[256];
+    const char *port;
+    if (strlen(text) >= sizeof(host) || !split(text, host, &port)) {
+        return say(error, bind_text, "not of the form HOST:PORT, [V6]:PORT, unix:PATH or fd://N");
+    }
+    char *end;
+    long number = strtol(port, &end, 10);
+    if (*port == '\0' || *end != '\0' || number < 0 || number > 65535) {
+        return say(error, bind_text, "the port is not a number from 0 to 65535");
+    }
+    /* As gunicorn: a name stands for its IPv4 address. */
+    int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *info;
+    int r = getaddrinfo(host[0] ? host : "0.0.0.0", port, &hints, &info);
+    if (r != 0) {
+        return say(error, bind_text, gai_strerror(r));
+    }
+    union address a;
+    socklen_t len = info->ai_addrlen;
+    memcpy(&a, info->ai_addr, len);
+    freeaddrinfo(info);
+
+    int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+    if (fd < 0) {
+        return say(error, bind_text, strerror(errno));
+    }
+    /* Accepted sockets inherit TCP_NODELAY: one system call here instead of one a connection. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+        (s->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0)) {
+        r = -errno;
+    } else {
+        r = bind_and_listen(fd, &a, len, s->backlog);
+    }
+    if (r < 0) {
+        close(fd);
+        return r == -EADDRINUSE ? say_in_use(error, bind_text, (uint16_t)number) : say(error, bind_text, strerror(-r));
+    }
+    r = add_socket(ls, fd, bind_text, s->certfile != NULL, false);
+    return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
+}
+
+/* Moves the listener that was bound as `bind_text` out of `old`. False when there is none. */
+static bool take_over(struct listeners *ls, struct listeners *old, const char *bind_text, bool tls, int *result)
+{
+    for (size_t i = 0; old && i < old->n; i++) {
+        struct listener *l = &old->list[i];
+        if (strcmp(l->bind, bind_text) == 0) {
+            *result = add_socket(ls, l->fd, bind_text, tls, l->ours);
+            l->fd = -1;
+            listener_finish(l);
+            old->list[i] = old->list[--old->n];
+            return true;
+        }
+    }
+    return false;
+}
+
+int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error)
+{
+    *ls = (struct listeners){0};
+    for (size_t i = 0; i < s->bind.n; i++) {
+        const char *text = s->bind.v[i];
+        int r = 0;
+        if (take_over(ls, old, text, s->certfile != NULL, &r)) {
+            if (r < 0) {
+                say(error, text, strerror(-r));
+            }
+        } else if (starts_with(text, "unix:")) {
+            r = open_unix(ls, s, text, error);
+        } else if (starts_with(text, "fd://")) {
+            r = open_fd(ls, s, text, error);
+        } else {
+            r = open_tcp(ls, s, text, error);
+        }
+        if (r < 0) {
+            listeners_close(ls);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int listeners_adopt(struct listeners *ls, int fd, const char *bind_text, bool ours)
+{
+    return add_socket(ls, fd, bind_text, false, ours);
+}
+
+int listeners_describe(const struct listeners *ls, struct buf *out)
+{
+    for (size_t i = 0; i < ls->n; i++) {
+        int r = buf_printf(out, "%s%s", i ? "," : "", ls->list[i].url);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+void listeners_close(struct listeners *ls)
+{
+    for (size_t i = 0; i < ls->n; i++) {
+        listener_finish(&ls->list[i]);
+    }
+    free(ls->list);
+    *ls = (struct listeners){0};
+}
+
+void listeners_unlink(struct listeners *ls)
+{
+    for (size_t i = 0; i < ls->n; i++) {
+        if (ls->list[i].ours) {
+            unlink(ls->list[i].address);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+/* listener.h - the listening sockets: bind, adopt inherited ones, describe.
+ * Made by the master before workers exist; workers inherit the descriptors. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct settings;
+
+enum listener_kind { LISTENER_TCP, LISTENER_UNIX };
+
+struct listener {
+    int fd; /* owned; close-on-exec, non-blocking */
+    enum listener_kind kind;
+    bool tls;      /* handshake first */
+    char *bind;    /* owned: as the setting spelt it: how a reload knows it again */
+    char *url;     /* owned: "https://0.0.0.0:8080", "http://[::1]:80", "unix:/run/x.sock" */
+    char *address; /* owned: of the local end, numeric: SERVER_NAME; the path of a unix socket */
+    uint16_t port; /* 0 on a unix socket */
+    bool ours;     /* a unix socket whose path is ours to unlink */
+};
+
+struct listeners {
+    struct listener *list; /* owned */
+    size_t n;
+};
+
+/* One listener for each `bind` of the settings: HOST:PORT, [V6]:PORT, :PORT, HOST, unix:PATH, fd://N. Listeners of
+ * `old` with the same bind are taken over from there (removed from `old`); pass NULL for none. An address in use is
+ * tried again for about a second, since an old master may be leaving. 0, or -1 with one sentence in `error` that names
+ * the address and, if it can be found, who holds it. */
+int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error);
+
+/* Adds an inherited descriptor (taken over, `bind` is copied): for the next image of the master. 0 or -errno. */
+int listeners_adopt(struct listeners *ls, int fd, const char *bind, bool ours);
+
+/* "url,url" as in the log line "Listening at:". 0 or -ENOMEM. */
+int listeners_describe(const struct listeners *ls, struct buf *out);
+
+void listeners_close(struct listeners *ls);  /* closes the sockets; unix paths stay */
+void listeners_unlink(struct listeners *ls); /* removes the unix paths: the master does it at its end */

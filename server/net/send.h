@@ -1,0 +1,23 @@
+/* send.h - takes chunks as far as a socket takes them at once, in the clear or encrypted.
+ * Both functions send the chunks v[*i], v[*i + 1], … v[n - 1], releasing each that is wholly sent and leaving *i at the
+ * first one that is not (advanced by what was sent of it). They answer 0 when all is sent, -EAGAIN when the socket is
+ * full, else -errno: then the connection is of no use any more. */
+#pragma once
+
+#include <stddef.h>
+#include <uv.h>
+
+struct buf;
+struct chunk;
+struct tls;
+
+#define SEND_RECORD_SIZE (16 * 1024) /* the most that one TLS record carries */
+
+int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n);
+
+/* Ciphertext goes through `cipher`, of which the first *cipher_sent bytes are sent already; what the socket does not
+ * take stays there. A chunk counts as sent once it is encrypted. `gather`: SEND_RECORD_SIZE bytes of scratch space. */
+int send_encrypted(uv_stream_t *stream, struct tls *tls, struct buf *cipher, size_t *cipher_sent, char *gather,
+                   struct chunk *v, size_t *i, size_t n);
+
+int send_cipher(uv_stream_t *stream, struct buf *cipher, size_t *cipher_sent); /* only what is in `cipher` */

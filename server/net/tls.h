@@ -1,0 +1,39 @@
+/* tls.h - OpenSSL as a step: bytes in, bytes out, never a socket.
+ * A tls_context holds certificate, key and settings; the master makes it before anything is bound, and workers
+ * inherit it by fork, so that session tickets of one worker are good in all. A tls is one connection's state. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct buf;
+struct settings;
+struct tls_context;
+struct tls;
+
+/* From settings certfile, keyfile, ciphers. On failure -1, and `error` has one clear sentence without a full stop that
+ * names the file: missing, unreadable, not PEM, encrypted, or key and certificate do not match. */
+int tls_context_create(struct tls_context **out, const struct settings *s, struct buf *error);
+void tls_context_destroy(struct tls_context *ctx); /* NULL is fine */
+
+/* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier. */
+struct tls *tls_create(struct tls_context *ctx);
+void tls_destroy(struct tls *t); /* NULL is fine */
+
+/* Hands ciphertext in. It is borrowed until tls_read has answered -EAGAIN (or failed): then it has been taken wholly.
+ */
+void tls_input(struct tls *t, const char *data, size_t len);
+
+/* Plaintext out: how many bytes, 0 when the client has closed its side (close_notify), -EAGAIN when more input is
+ * needed, -EPROTO when the connection is broken (tls_error says why), -ENOMEM. Also drives the handshake. Whatever is
+ * to be sent because of it (handshake messages, alerts) is appended to `out`. */
+ssize_t tls_read(struct tls *t, char *dst, size_t max, struct buf *out);
+
+/* Encrypts all of `data` into `out`; only after the handshake. 0, -EPROTO or -ENOMEM. */
+int tls_write(struct tls *t, const char *data, size_t len, struct buf *out);
+
+void tls_close(struct tls *t, struct buf *out); /* appends close_notify (RFC 8446 6.1) */
+
+bool tls_is_ready(const struct tls *t);     /* the handshake is done */
+const char *tls_error(const struct tls *t); /* of the last -EPROTO; static text or owned by t */
