@@ -1,0 +1,132 @@
+/* inline.c - runs the application on the loop's thread, one step each time the client can take more. */
+#include "server/exec/inline.h"
+
+#include <stddef.h>
+
+#include "server/base/clock.h"
+#include "server/base/scoreboard.h"
+#include "server/exec/app.h"
+
+static struct inline_executor *from_base(struct executor *base)
+{
+    return (struct inline_executor *)((char *)base - offsetof(struct inline_executor, base));
+}
+
+static void enqueue(struct executor *base, struct exchange *x)
+{
+    struct inline_executor *e = from_base(base);
+    if (x->queued || x == e->running) {
+        return;
+    }
+    x->queued = true;
+    x->next = NULL;
+    if (e->last) {
+        e->last->next = x;
+    } else {
+        e->first = x;
+    }
+    e->last = x;
+}
+
+static struct exchange *dequeue(struct inline_executor *e)
+{
+    struct exchange *x = e->first;
+    e->first = x->next;
+    if (!e->first) {
+        e->last = NULL;
+    }
+    x->next = NULL;
+    x->queued = false;
+    return x;
+}
+
+void inline_init(struct inline_executor *e, struct app *app, struct slot *slot)
+{
+    *e = (struct inline_executor){
+        .base = {.submit = enqueue, .resume = enqueue}, .app = app, .slot = slot, .attached = true};
+}
+
+bool inline_has_work(const struct inline_executor *e)
+{
+    return e->first || e->app->reap_pending(e->app);
+}
+
+void inline_attach(struct inline_executor *e)
+{
+    if (!e->attached) {
+        e->app->attach(e->app);
+        e->attached = true;
+    }
+}
+
+void inline_detach(struct inline_executor *e)
+{
+    if (e->attached) {
+        e->app->detach(e->app);
+        e->attached = false;
+    }
+}
+
+#define PIECES_A_TURN 32 /* of one body; then the network and the other exchanges have their turn */
+
+/* Gives `x` back; the protocol may submit it again at once, as another request. */
+static void give_back(struct inline_executor *e, struct exchange *x, bool ok)
+{
+    e->running = NULL;
+    exchange_done(x, ok);
+}
+
+/* Runs the application for `x` as far as its client can follow. */
+static void step(struct inline_executor *e, struct exchange *x)
+{
+    struct app *app = e->app;
+    enum app_result result = APP_MORE;
+
+    if (x->state == EXCHANGE_READY) {
+        exchange_start(x);
+        if (x->aborted) {
+            give_back(e, x, false); /* the client left before the application saw the request */
+            return;
+        }
+        result = app->begin(app, x);
+        exchange_flush(x);
+    }
+    /* PEP 3333: each piece is sent before the next one is asked for. */
+    int pieces = 0;
+    while (result == APP_MORE && !x->aborted && pieces < PIECES_A_TURN && exchange_wants_more(x)) {
+        result = app->next(app, x);
+        exchange_flush(x);
+        pieces++;
+    }
+    if (result == APP_MORE && !x->aborted) {
+        if (pieces == PIECES_A_TURN) {
+            e->running = NULL;
+            enqueue(&e->base, x);
+        }
+        return; /* otherwise `resume` comes when the client has caught up */
+    }
+    app->end(app, x);
+    give_back(e, x, result == APP_DONE);
+}
+
+void inline_run(struct inline_executor *e)
+{
+    if (!inline_has_work(e)) {
+        return;
+    }
+    inline_attach(e);
+    struct exchange *last = e->last;
+    while (last) {
+        struct exchange *x = dequeue(e);
+        atomic_store_explicit(&e->slot->busy_since_us, clock_mono_us(), memory_order_relaxed);
+        bool was_last = x == last;
+        e->running = x;
+        step(e, x);
+        e->running = NULL;
+        if (was_last) {
+            break; /* what was queued meanwhile waits for the network's turn */
+        }
+    }
+    atomic_store_explicit(&e->slot->busy_since_us, 0, memory_order_relaxed);
+    e->app->reap(e->app);
+}

@@ -1,0 +1,30 @@
+/* inline.h - runs the application on the loop's thread, one step each time the client can take more.
+ * Exchanges that are ready are run between two turns of the loop, never inside a libuv callback. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "server/http/exchange.h"
+
+struct app;
+struct slot;
+
+struct inline_executor {
+    struct executor base;          /* what the protocols see */
+    struct app *app;               /* borrowed */
+    struct slot *slot;             /* borrowed: tells the master how long the application has been running */
+    struct exchange *first, *last; /* queue, linked by exchange.next */
+    struct exchange *running;      /* in a step now */
+    bool attached;                 /* this thread holds the interpreter */
+};
+
+/* The calling thread holds the interpreter, and so it is attached at first. */
+void inline_init(struct inline_executor *e, struct app *app, struct slot *slot);
+
+bool inline_has_work(const struct inline_executor *e);
+
+/* Runs each exchange that was queued when it was called. Attaches when there is work. */
+void inline_run(struct inline_executor *e);
+
+void inline_attach(struct inline_executor *e); /* nothing when it is attached */
+void inline_detach(struct inline_executor *e); /* before the thread waits */

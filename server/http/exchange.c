@@ -1,0 +1,78 @@
+/* exchange.c - one request and its response: states, who holds it. */
+#include "server/http/exchange.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "server/http/body.h"
+
+static void set_state(struct exchange *x, enum exchange_state state)
+{
+    assert(state == EXCHANGE_DONE || (int)state == (int)x->state + 1);
+    x->state = state;
+}
+
+void exchange_init(struct exchange *x)
+{
+    memset(x, 0, sizeof(*x));
+    arena_init(&x->arena);
+    response_init(&x->response, &x->arena);
+}
+
+void exchange_reset(struct exchange *x)
+{
+    assert(!x->app && !x->queued);
+    body_destroy(x->body);
+    x->body = NULL;
+    response_init(&x->response, &x->arena);
+    arena_reset(&x->arena);
+    memset(&x->request, 0, sizeof(x->request));
+    x->state = EXCHANGE_RECEIVING;
+    x->aborted = false;
+    x->protocol = NULL;
+    x->ops = NULL;
+    x->peer = NULL;
+    x->next = NULL;
+}
+
+void exchange_finish(struct exchange *x)
+{
+    assert(!x->app && !x->queued);
+    body_destroy(x->body);
+    response_finish(&x->response);
+    arena_finish(&x->arena);
+}
+
+void exchange_submit(struct exchange *x, struct executor *e)
+{
+    set_state(x, EXCHANGE_READY);
+    e->submit(e, x);
+}
+
+void exchange_start(struct exchange *x)
+{
+    set_state(x, EXCHANGE_RUNNING);
+}
+
+void exchange_abort(struct exchange *x, struct executor *e)
+{
+    assert(x->state == EXCHANGE_READY || x->state == EXCHANGE_RUNNING);
+    x->aborted = true;
+    e->resume(e, x);
+}
+
+void exchange_flush(struct exchange *x)
+{
+    x->ops->flush(x);
+}
+
+bool exchange_wants_more(const struct exchange *x)
+{
+    return x->ops->wants_more(x);
+}
+
+void exchange_done(struct exchange *x, bool ok)
+{
+    set_state(x, EXCHANGE_DONE);
+    x->ops->done(x, ok);
+}

@@ -1,0 +1,75 @@
+/* exchange.h - one request and its response: states, who holds it.
+ *
+ * An exchange belongs to its protocol (http1), which creates it, fills the request, and hands it to the executor with
+ * exchange_submit. From then on it is *lent*: the executor runs the application, which fills the response. The
+ * executor gives it back with exchange_done, after which the protocol may free it. If the client leaves meanwhile,
+ * the protocol marks it aborted; the executor sees that between two steps and gives it back early.
+ * There is no reference count: one holder at a time.
+ *
+ *   RECEIVING -> READY -> RUNNING -> DONE            the usual way
+ *   RECEIVING -> DONE                                refused, or the client left
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "server/base/arena.h"
+#include "server/http/request.h"
+#include "server/http/response.h"
+#include "server/net/conn.h" /* struct peer */
+
+struct body;
+struct exchange;
+
+enum exchange_state { EXCHANGE_RECEIVING, EXCHANGE_READY, EXCHANGE_RUNNING, EXCHANGE_DONE };
+
+/* What the protocol does for the application's side. Called on the loop thread (an executor with threads posts). */
+struct exchange_ops {
+    void (*flush)(struct exchange *x);            /* there is output in x->response: send what the client takes */
+    bool (*wants_more)(const struct exchange *x); /* true while little enough is queued that more may be made */
+    void (*done)(struct exchange *x, bool ok);    /* see exchange_done */
+};
+
+/* What runs the application: plugged by exec/. Called on the loop thread, never from inside the application. */
+struct executor {
+    void (*submit)(struct executor *e, struct exchange *x); /* the request is complete; x is lent from here on */
+    void (*resume)(struct executor *e, struct exchange *x); /* wants_more became true, or x was aborted */
+};
+
+struct exchange {
+    struct arena arena;
+    struct request request;
+    struct response response;
+    struct body *body;       /* owned; NULL when there is none */
+    const struct peer *peer; /* borrowed: the connection's */
+    enum exchange_state state;
+    bool aborted;        /* the client left: nothing more can be sent */
+    uint64_t started_us; /* clock_mono_us() at the first byte of the request */
+
+    const struct exchange_ops *ops; /* the protocol's */
+    void *protocol;                 /* the protocol's own state for this exchange */
+    void *app;                      /* the application side's own state between begin and end; NULL outside */
+
+    struct exchange *next; /* the holder's list: the executor's queue while lent, the protocol's free list else */
+    bool queued;           /* in the executor's queue now */
+};
+
+void exchange_init(struct exchange *x);
+/* As after init, with its memory kept for the next request. */
+void exchange_reset(struct exchange *x);
+void exchange_finish(struct exchange *x); /* frees what it owns, not itself */
+
+/* For the protocol. */
+void exchange_submit(struct exchange *x, struct executor *e);
+void exchange_abort(struct exchange *x, struct executor *e);
+
+/* For the executor and the application's side. */
+void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is about to be called */
+void exchange_flush(struct exchange *x);
+bool exchange_wants_more(const struct exchange *x);
+/* The holder gives it back: `ok` false means that the response cannot be completed (500 if nothing was sent yet, else
+ * the connection is broken off). The exchange must not be touched afterwards. */
+void exchange_done(struct exchange *x, bool ok);

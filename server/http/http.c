@@ -1,0 +1,105 @@
+/* http.c - a worker's HTTP context; picks the protocol for a new connection. */
+#include "server/http/http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server/base/buf.h"
+#include "server/base/scoreboard.h"
+#include "server/base/sink.h"
+#include "server/config/settings.h"
+#include "server/http/accesslog.h"
+#include "server/http/exchange.h"
+#include "server/http/http1.h"
+
+#define KEEP_FREE 128 /* exchanges, some 10 KiB each, that wait for the next burst */
+
+int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot)
+{
+    *h = (struct http){
+        .executor = executor,
+        .slot = slot,
+        .limits = {.line = (size_t)s->limit_request_line,
+                   .field_size = (size_t)s->limit_request_field_size,
+                   .fields = (size_t)s->limit_request_fields,
+                   .body = (uint64_t)s->limit_request_body},
+        .keepalive_ms = (uint64_t)s->keepalive * 1000,
+        .tmp_dir = s->tmp_upload_dir,
+    };
+    clock_update(&h->clock);
+    if (!s->accesslog) {
+        return 0;
+    }
+    h->format = accesslog_create(s->access_log_format);
+    int r = h->format ? sink_open(&h->sink, s->accesslog, STDOUT_FILENO) : -ENOMEM;
+    if (r < 0) {
+        http_finish(h);
+    }
+    return r;
+}
+
+void http_finish(struct http *h)
+{
+    while (h->free) {
+        struct exchange *x = h->free;
+        h->free = x->next;
+        exchange_finish(x);
+        free(x);
+    }
+    accesslog_destroy(h->format);
+    sink_close(h->sink);
+    h->format = NULL;
+    h->sink = NULL;
+}
+
+const struct protocol *http_protocol(void)
+{
+    return &http1_protocol;
+}
+
+struct exchange *http_take(struct http *h)
+{
+    struct exchange *x = h->free;
+    if (x) {
+        h->free = x->next;
+        h->n_free--;
+        x->next = NULL;
+    } else {
+        x = malloc(sizeof(*x));
+        if (!x) {
+            return NULL;
+        }
+        exchange_init(x);
+    }
+    x->started_us = clock_mono_us();
+    return x;
+}
+
+void http_give_back(struct http *h, struct exchange *x)
+{
+    h->served++;
+    if (h->n_free == KEEP_FREE) {
+        exchange_finish(x);
+        free(x);
+        return;
+    }
+    exchange_reset(x);
+    x->next = h->free;
+    h->free = x;
+    h->n_free++;
+}
+
+void http_log(struct http *h, const struct exchange *x, uint64_t sent)
+{
+    atomic_fetch_add_explicit(&h->slot->requests, 1, memory_order_relaxed);
+    if (!h->sink) {
+        return;
+    }
+    struct buf line = {0};
+    clock_update(&h->clock);
+    if (accesslog_format(h->format, &line, x, &h->clock, sent, clock_mono_us() - x->started_us) == 0) {
+        sink_append(h->sink, line.data, line.len);
+    }
+    buf_finish(&line);
+}

@@ -1,0 +1,43 @@
+/* http.h - a worker's HTTP context; picks the protocol for a new connection. Loop thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/base/clock.h"
+#include "server/http/request.h"
+
+struct accesslog;
+struct exchange;
+struct executor;
+struct protocol;
+struct settings;
+struct sink;
+struct slot;
+
+struct http {
+    struct executor *executor; /* borrowed */
+    struct slot *slot;         /* borrowed: our counters */
+    struct request_limits limits;
+    uint64_t keepalive_ms;
+    const char *tmp_dir; /* borrowed; NULL: the system's */
+    struct clock clock;
+    struct accesslog *format; /* owned; NULL: no access log */
+    struct sink *sink;        /* owned; NULL: no access log */
+    struct exchange *free;    /* owned: exchanges to be used again */
+    size_t n_free;
+    uint64_t served; /* exchanges so far */
+};
+
+/* Opens the access log. 0 or -errno. All pointers are borrowed and must outlive it. */
+int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot);
+void http_finish(struct http *h); /* after all connections are gone */
+
+const struct protocol *http_protocol(void); /* its context is a struct http */
+
+/* For the protocols: an exchange to fill (NULL when memory is short), and its end: the access line is
+ * written, the exchange goes back. `sent`: bytes of body that were sent. */
+struct exchange *http_take(struct http *h);
+void http_give_back(struct http *h, struct exchange *x);
+void http_log(struct http *h, const struct exchange *x, uint64_t sent);

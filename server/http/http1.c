@@ -1,0 +1,695 @@
+/* http1.c - llhttp's events into an exchange; its response into HTTP/1.1 bytes. */
+#include "server/http/http1.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <llhttp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/buf.h"
+#include "server/base/log.h"
+#include "server/http/body.h"
+#include "server/http/chars.h"
+#include "server/http/exchange.h"
+#include "server/http/headscan.h"
+#include "server/http/http.h"
+#include "server/net/conn.h"
+
+#define HEAD_MS (30 * 1000) /* for a whole request head */
+#define LEAVING_MS 1000     /* for the first request of a connection that was accepted just before */
+#define BODY_MS (30 * 1000) /* without a byte of the body */
+#define BODY_IN_MEMORY (128 * 1024)
+#define AHEAD_MAX (64 * 1024)  /* bytes of later requests that we hold for a client */
+#define QUEUE_MAX (256 * 1024) /* output that may wait for a client before the application has to */
+#define TRAILERS_MAX (8 * 1024)
+#define CHUNKS 64 /* pieces handed to the connection at once */
+
+enum phase {
+    PHASE_IDLE, /* between requests */
+    PHASE_HEAD, /* some of a request head has arrived */
+    PHASE_BODY,
+    PHASE_ANSWER, /* the request is complete or refused; later bytes wait in `ahead` */
+    PHASE_GONE,   /* the connection is closed; we wait for the executor to give the exchange back */
+};
+
+struct http1 {
+    struct http *http;  /* borrowed */
+    struct conn *conn;  /* borrowed; NULL in PHASE_GONE */
+    struct exchange *x; /* owned; NULL when idle. Lent to the executor while it is READY or RUNNING */
+    enum phase phase;
+    bool fresh;      /* no request has come over this connection yet */
+    bool keep_alive; /* after this answer */
+    bool unread;     /* the client may still be sending what nobody will read: close with care */
+    bool chunked;    /* the answer's framing */
+    bool answered;   /* the last byte of the answer was handed to the connection */
+    bool sent;       /* ... and was taken by the socket */
+    bool released;   /* the executor has given the exchange back, or never had it */
+    int status;      /* set by a parser callback that refuses: status and why */
+    const char *reason;
+    struct headscan scan;
+    size_t n_headers_max; /* room in x->request.headers */
+    size_t trailer_bytes;
+    struct buf ahead; /* a head that is not complete yet, or bytes of later requests */
+    llhttp_t parser;
+};
+
+static const struct exchange_ops OPS;
+static void feed(struct http1 *h, const char *data, size_t len);
+static void flush(struct exchange *x);
+
+/* Life */
+
+static void *on_open(void *context, struct conn *c)
+{
+    struct http1 *h = calloc(1, sizeof(*h));
+    if (h) {
+        h->http = context;
+        h->conn = c;
+        h->fresh = true;
+        conn_set_deadline(c, HEAD_MS);
+    }
+    return h;
+}
+
+static void destroy(struct http1 *h)
+{
+    buf_finish(&h->ahead);
+    free(h);
+}
+
+static bool is_idle(const void *p)
+{
+    const struct http1 *h = p;
+    return h->phase == PHASE_IDLE;
+}
+
+static bool is_lent(const struct http1 *h)
+{
+    return h->x && (h->x->state == EXCHANGE_READY || h->x->state == EXCHANGE_RUNNING);
+}
+
+static void end_exchange(struct http1 *h)
+{
+    struct exchange *x = h->x;
+    h->x = NULL;
+    http_log(h->http, x, x->response.no_body ? 0 : x->response.body_bytes);
+    http_give_back(h->http, x);
+}
+
+static void on_closed(void *p)
+{
+    struct http1 *h = p;
+    h->conn = NULL;
+    bool lent = is_lent(h);
+    bool received = h->phase == PHASE_BODY || h->phase == PHASE_ANSWER;
+    h->phase = PHASE_GONE;
+    if (lent) {
+        exchange_abort(h->x, h->http->executor); /* `done` goes on from here */
+        return;
+    }
+    if (h->x && !received) {
+        http_give_back(h->http, h->x); /* nothing that deserves a line in the log */
+    } else if (h->x) {
+        end_exchange(h);
+    }
+    destroy(h);
+}
+
+/* Requests */
+
+/* All texts of a head come in one piece, since the parser is given whole heads. */
+static int on_url(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1 *h = parser->data;
+    struct str *target = &h->x->request.target;
+    return target->p == at && target->len == len ? 0 : -1; /* the parser and we agree on what the target is */
+}
+
+static int on_field(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1 *h = parser->data;
+    struct request *r = &h->x->request;
+    if (h->phase == PHASE_BODY) {
+        /* Trailers are read and thrown away: they may not change what the head said (RFC 9110 6.5.1). */
+        h->trailer_bytes += len;
+        return h->trailer_bytes > TRAILERS_MAX ? -1 : 0;
+    }
+    if (r->n_headers == h->n_headers_max) {
+        return -1;
+    }
+    r->headers[r->n_headers++] = (struct header){.name = {at, len}, .id = header_lookup((struct str){at, len})};
+    return 0;
+}
+
+static int on_value(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1 *h = parser->data;
+    struct request *r = &h->x->request;
+    if (h->phase == PHASE_BODY) {
+        h->trailer_bytes += len;
+        return h->trailer_bytes > TRAILERS_MAX ? -1 : 0;
+    }
+    while (len > 0 && (at[len - 1] == ' ' || at[len - 1] == '\t')) {
+        len--; /* RFC 9112 5.1: white space around a value is no part of it */
+    }
+    r->headers[r->n_headers - 1].value = (struct str){at, len};
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *parser)
+{
+    struct http1 *h = parser->data;
+    struct request *r = &h->x->request;
+    h->status = request_check(r, &h->http->limits, &h->reason);
+    if (h->status) {
+        return -1;
+    }
+    parser->upgrade = 0; /* we speak nothing else: RFC 9110 7.8 lets us ignore the wish */
+    h->phase = PHASE_BODY;
+    return 0;
+}
+
+static int on_body(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1 *h = parser->data;
+    struct exchange *x = h->x;
+    uint64_t limit = h->http->limits.body;
+
+    if (limit && body_len(x->body) + len > limit) {
+        h->status = 413;
+        h->reason = "The request body is larger than this server takes";
+        return -1;
+    }
+    if (!x->body && !(x->body = body_create(BODY_IN_MEMORY, h->http->tmp_dir))) {
+        h->status = 500;
+        h->reason = "The server is short of memory";
+        return -1;
+    }
+    int r = body_append(x->body, at, len);
+    if (r < 0) {
+        log_error("Cannot keep the body of %.*s %.*s: %s; see the setting tmp_upload_dir", (int)x->request.method.len,
+                  x->request.method.p, (int)x->request.target.len, x->request.target.p, strerror(-r));
+        h->status = 500;
+        h->reason = "The server cannot store the request";
+        return -1;
+    }
+    return 0;
+}
+
+static int on_message_complete(llhttp_t *parser)
+{
+    (void)parser;
+    return HPE_PAUSED; /* what follows is the next request */
+}
+
+static const llhttp_settings_t *parser_settings(void)
+{
+    static const llhttp_settings_t settings = {
+        .on_url = on_url,
+        .on_header_field = on_field,
+        .on_header_value = on_value,
+        .on_headers_complete = on_headers_complete,
+        .on_body = on_body,
+        .on_message_complete = on_message_complete,
+    };
+    return &settings;
+}
+
+/* Cuts a request line into its three parts: RFC 9112 3, one space between them. False when it is none. */
+static bool split_request_line(struct request *r, const char *head, size_t len)
+{
+    while (len > 0 && (*head == '\r' || *head == '\n')) {
+        head++;
+        len--;
+    }
+    const char *end = memchr(head, '\r', len);
+    const char *first = end ? memchr(head, ' ', (size_t)(end - head)) : NULL;
+    const char *second = first ? memchr(first + 1, ' ', (size_t)(end - first - 1)) : NULL;
+    if (!second || first == head || second == first + 1 || end - second != 9 || memcmp(second + 1, "HTTP/", 5) != 0 ||
+        second[7] != '.') {
+        return false;
+    }
+    r->method = (struct str){head, (size_t)(first - head)};
+    r->target = (struct str){first + 1, (size_t)(second - first - 1)};
+    r->major = (unsigned char)(second[6] - '0');
+    r->minor = (unsigned char)(second[8] - '0');
+    return r->major <= 9 && r->minor <= 9;
+}
+
+/* Answers the request ourselves; the connection ends with it, since what follows cannot be trusted. */
+static void refuse(struct http1 *h, int status, const char *reason)
+{
+    struct exchange *x = h->x;
+    log_debug("Refused a request from %s with %d: %s", x->peer->addr, status, reason);
+    h->phase = PHASE_ANSWER;
+    h->keep_alive = false;
+    h->unread = true;
+    h->released = true;
+    x->state = EXCHANGE_DONE;
+    x->response.to_head = str_eq(x->request.method, STR("HEAD"));
+    if (x->request.minor > 1 || x->request.major != 1) {
+        x->request.major = x->request.minor = 1; /* the version that we answer in */
+    }
+    conn_set_deadline(h->conn, 0);
+    if (response_refuse(&x->response, status, reason) < 0) {
+        conn_abort(h->conn);
+        return;
+    }
+    flush(x);
+}
+
+static void refuse_parse_error(struct http1 *h, enum llhttp_errno error)
+{
+    struct request *r = &h->x->request;
+    if (h->status) {
+        refuse(h, h->status, h->reason);
+    } else if (h->trailer_bytes > TRAILERS_MAX) {
+        refuse(h, 431, "The trailer section is too long");
+    } else if (error == HPE_INVALID_METHOD && chars_are_token(r->method) && r->method.p[0] >= 'A' &&
+               r->method.p[0] <= 'Z') {
+        refuse(h, 501, "Unknown request method");
+    } else if (h->phase == PHASE_BODY) {
+        refuse(h, 400, "Malformed chunk in the request body");
+    } else {
+        switch ((int)error) {
+        case HPE_INVALID_VERSION:
+            refuse(h, 400, "Invalid HTTP version");
+            break;
+        case HPE_INVALID_URL:
+            refuse(h, 400, "Invalid character in the request target");
+            break;
+        case HPE_INVALID_METHOD:
+            refuse(h, 400, "Invalid request method");
+            break;
+        case HPE_INVALID_CONTENT_LENGTH:
+        case HPE_UNEXPECTED_CONTENT_LENGTH:
+            refuse(h, 400, "Invalid Content-Length");
+            break;
+        case HPE_INVALID_TRANSFER_ENCODING:
+            refuse(h, 400, "Invalid Transfer-Encoding");
+            break;
+        case HPE_INVALID_HEADER_TOKEN:
+            refuse(h, 400, "Invalid header field");
+            break;
+        default:
+            refuse(h, 400, "The request cannot be understood");
+            break;
+        }
+    }
+}
+
+static void submit(struct http1 *h)
+{
+    struct exchange *x = h->x;
+    h->phase = PHASE_ANSWER;
+    h->keep_alive = x->request.keep_alive;
+    conn_set_deadline(h->conn, 0);
+    x->response.to_head = str_eq(x->request.method, STR("HEAD"));
+    exchange_submit(x, h->http->executor);
+}
+
+/* Keeps bytes for later. */
+static void put_aside(struct http1 *h, const char *data, size_t len)
+{
+    if (buf_append(&h->ahead, data, len) < 0) {
+        h->keep_alive = false;
+        h->unread = true; /* what was lost cannot be answered: this is the last request */
+        return;
+    }
+    if (h->ahead.len > AHEAD_MAX) {
+        conn_pause(h->conn);
+    }
+}
+
+/* What llhttp made of some bytes. True when there is more to parse of them (from *data on). */
+static bool parsed(struct http1 *h, enum llhttp_errno error, const char *end)
+{
+    if (error == HPE_OK) {
+        return true;
+    }
+    if (error == HPE_PAUSED) {
+        const char *rest = llhttp_get_error_pos(&h->parser);
+        submit(h);
+        if (rest < end) {
+            put_aside(h, rest, (size_t)(end - rest));
+        }
+    } else {
+        refuse_parse_error(h, error);
+    }
+    return false;
+}
+
+static bool begin_exchange(struct http1 *h)
+{
+    h->x = http_take(h->http);
+    if (!h->x) {
+        conn_abort(h->conn);
+        return false;
+    }
+    h->x->ops = &OPS;
+    h->x->protocol = h;
+    h->x->peer = conn_peer(h->conn);
+    h->phase = PHASE_HEAD;
+    h->fresh = false;
+    h->scan = (struct headscan){0};
+    h->status = 0;
+    h->trailer_bytes = 0;
+    h->unread = h->answered = h->sent = h->released = h->chunked = false;
+    conn_set_deadline(h->conn, HEAD_MS);
+    return true;
+}
+
+/* The head is complete: `head` lies in the arena, and so do all names and values that the parser points to. */
+static enum llhttp_errno parse_head(struct http1 *h, const char *head, size_t len)
+{
+    struct request *r = &h->x->request;
+    h->n_headers_max = h->scan.lines - 1;
+    r->headers = arena_alloc(&h->x->arena, (h->n_headers_max + 1) * sizeof(*r->headers));
+    if (!r->headers) {
+        return HPE_USER;
+    }
+    llhttp_init(&h->parser, HTTP_REQUEST, parser_settings());
+    h->parser.data = h;
+    return llhttp_execute(&h->parser, head, len);
+}
+
+/* Takes bytes of a head. Returns how many it used; the phase tells what came of it. */
+static size_t feed_head(struct http1 *h, const char *data, size_t len)
+{
+    size_t used;
+    const char *reason;
+    int status = headscan_feed(&h->scan, data, len, &h->http->limits, &used, &reason);
+    bool whole = h->scan.complete && h->ahead.len == 0;
+
+    if (!whole && buf_append(&h->ahead, data, used) < 0) {
+        conn_abort(h->conn);
+        return len;
+    }
+    if (!status && !h->scan.complete) {
+        return len;
+    }
+    size_t head_len = whole ? used : h->ahead.len;
+    char *head = arena_dup(&h->x->arena, whole ? data : h->ahead.data, head_len);
+    if (!whole) {
+        buf_finish(&h->ahead);
+    }
+    if (!head) {
+        conn_abort(h->conn);
+        return len;
+    }
+    bool line_is_good = split_request_line(&h->x->request, head, head_len);
+    if (status || !line_is_good) {
+        refuse(h, status ? status : 400, status ? reason : "Invalid request line");
+        return len;
+    }
+    enum llhttp_errno error = parse_head(h, head, head_len);
+    if (error == HPE_PAUSED) {
+        submit(h);
+    } else if (error != HPE_OK) {
+        refuse_parse_error(h, error);
+        return len; /* `h` may be gone */
+    } else if (h->phase == PHASE_HEAD) {
+        refuse(h, 400, "The request cannot be understood"); /* the parser waits for more than the head: HTTP/2's PRI */
+        return len;
+    } else if (h->x->request.expect_continue && used == len) {
+        static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        conn_send(h->conn, &(struct chunk){.data = CONTINUE, .len = sizeof(CONTINUE) - 1, .fd = -1}, 1);
+    }
+    return used;
+}
+
+static void feed(struct http1 *h, const char *data, size_t len)
+{
+    const char *end = data + len;
+    while (data < end) {
+        switch (h->phase) {
+        case PHASE_IDLE:
+            if (!begin_exchange(h)) {
+                return;
+            }
+            break;
+        case PHASE_HEAD:
+            data += feed_head(h, data, (size_t)(end - data));
+            break;
+        case PHASE_BODY:
+            conn_set_deadline(h->conn, BODY_MS);
+            parsed(h, llhttp_execute(&h->parser, data, (size_t)(end - data)), end);
+            return;
+        case PHASE_ANSWER:
+            put_aside(h, data, (size_t)(end - data));
+            return;
+        case PHASE_GONE:
+            return;
+        }
+    }
+}
+
+static void on_data(void *p, const char *data, size_t len)
+{
+    feed(p, data, len);
+}
+
+static void on_eof(void *p)
+{
+    struct http1 *h = p;
+    switch (h->phase) {
+    case PHASE_IDLE:
+    case PHASE_HEAD:
+        conn_close(h->conn, false);
+        break;
+    case PHASE_BODY:
+        refuse(h, 400, "The request body was cut short");
+        break;
+    case PHASE_ANSWER:
+        h->keep_alive = false; /* a client that has said all may still wait for its answer */
+        break;
+    case PHASE_GONE:
+        break;
+    }
+}
+
+static void on_expired(void *p)
+{
+    struct http1 *h = p;
+    if (h->phase == PHASE_HEAD || h->phase == PHASE_BODY) {
+        refuse(h, 408, "The request took too long to arrive");
+    } else if (h->phase == PHASE_IDLE) {
+        conn_close(h->conn, false);
+    }
+}
+
+static void on_drain(void *p)
+{
+    struct http1 *h = p;
+    if (h->phase == PHASE_IDLE && h->fresh) {
+        conn_set_deadline(h->conn, LEAVING_MS);
+    } else if (h->phase == PHASE_IDLE) {
+        conn_close(h->conn, false);
+    }
+}
+
+/* Answers */
+
+static char *put(char *p, struct str s)
+{
+    if (s.len > 0) {
+        memcpy(p, s.p, s.len);
+    }
+    return p + s.len;
+}
+
+/* The head as it goes out (RFC 9112 4, 6). In the arena; NULL when memory is short. */
+static char *make_head(struct http1 *h, size_t *len)
+{
+    struct exchange *x = h->x;
+    struct response *r = &x->response;
+    bool http11 = x->request.minor > 0;
+    bool length_known = r->content_length >= 0;
+
+    h->chunked = http11 && !length_known && !r->no_body;
+    if (conn_draining(h->conn) || h->http->keepalive_ms == 0 || (!length_known && !h->chunked && !r->no_body)) {
+        h->keep_alive = false;
+    }
+    char *head = arena_alloc(&x->arena, r->status_line.len + r->block.len + 256);
+    if (!head) {
+        return NULL;
+    }
+    clock_update(&h->http->clock);
+    char *p = put(head, http11 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
+    p = put(p, r->status_line);
+    p = put(p, STR("\r\nServer: cwsgi\r\nDate: "));
+    p = put(p, (struct str){h->http->clock.http_date, CLOCK_HTTP_DATE_LEN});
+    p = put(p, STR("\r\n"));
+    if (!h->keep_alive) {
+        p = put(p, STR("Connection: close\r\n"));
+    } else if (!http11) {
+        p = put(p, STR("Connection: keep-alive\r\n"));
+    }
+    if (h->chunked) {
+        p = put(p, STR("Transfer-Encoding: chunked\r\n"));
+    } else if (length_known && r->status != 204) {
+        p += snprintf(p, 48, "Content-Length: %lld\r\n", (long long)r->content_length);
+    }
+    p = put(p, r->block);
+    p = put(p, STR("\r\n"));
+    *len = (size_t)(p - head);
+    return head;
+}
+
+/* Called when the last byte has left, or will never leave. */
+static void on_sent(void *owner)
+{
+    struct exchange *x = owner;
+    struct http1 *h = x->protocol;
+    h->sent = true;
+}
+
+/* The exchange is over when both the client and the executor are done with it. May close the connection. */
+static void go_on(struct http1 *h)
+{
+    if (h->phase != PHASE_ANSWER || !h->sent || !h->released) {
+        return;
+    }
+    end_exchange(h);
+    if (!h->keep_alive || conn_draining(h->conn)) {
+        conn_close(h->conn, h->unread || h->ahead.len > 0);
+        return;
+    }
+    h->phase = PHASE_IDLE;
+    if (h->ahead.len == 0) {
+        conn_set_deadline(h->conn, h->http->keepalive_ms);
+        return;
+    }
+    struct buf ahead = h->ahead;
+    h->ahead = (struct buf){0};
+    conn_resume(h->conn);
+    feed(h, ahead.data, ahead.len);
+    buf_finish(&ahead);
+}
+
+static struct chunk static_chunk(struct str s)
+{
+    return (struct chunk){.data = s.p, .len = s.len, .fd = -1};
+}
+
+/* Moves pieces of the response's queue into `out`, framed. Returns how many, or -ENOMEM. */
+static int frame(struct http1 *h, struct chunk *out, int max)
+{
+    struct response *r = &h->x->response;
+    int n = 0;
+    while (!chunkq_is_empty(&r->queue) && n + 3 < max) {
+        char *size = h->chunked ? arena_alloc(&h->x->arena, 24) : NULL;
+        if (h->chunked && !size) {
+            return -ENOMEM;
+        }
+        struct chunk c = chunkq_pop(&r->queue);
+        if (h->chunked) {
+            int len = snprintf(size, 24, "%zx\r\n", c.len);
+            out[n++] = (struct chunk){.data = size, .len = (size_t)len, .fd = -1};
+        }
+        out[n++] = c;
+        if (h->chunked) {
+            out[n++] = static_chunk(STR("\r\n"));
+        }
+    }
+    return n;
+}
+
+/* Sends what the response holds. */
+static void flush(struct exchange *x)
+{
+    struct http1 *h = x->protocol;
+    struct response *r = &x->response;
+    struct chunk out[CHUNKS];
+
+    if (h->phase == PHASE_GONE) {
+        chunkq_drop(&r->queue);
+        return;
+    }
+    while (!chunkq_is_empty(&r->queue) || (r->finished && !h->answered)) {
+        int n = 0;
+        if (!r->head_sent) {
+            size_t len;
+            const char *head = make_head(h, &len);
+            if (!head) {
+                break;
+            }
+            out[n++] = (struct chunk){.data = head, .len = len, .fd = -1};
+            r->head_sent = true;
+        }
+        int framed = frame(h, out + n, CHUNKS - n - 2);
+        if (framed < 0) {
+            break;
+        }
+        n += framed;
+        if (r->finished && chunkq_is_empty(&r->queue)) {
+            h->answered = true;
+            if (h->chunked) {
+                out[n++] = static_chunk(STR("0\r\n\r\n"));
+            }
+            out[n++] = (struct chunk){.fd = -1, .release = on_sent, .owner = x};
+        }
+        conn_send(h->conn, out, (size_t)n);
+    }
+    if (!chunkq_is_empty(&r->queue) || (r->finished && !h->answered)) {
+        /* No memory for the framing: the answer cannot go on. */
+        conn_abort(h->conn);
+        return;
+    }
+    go_on(h);
+}
+
+static bool wants_more(const struct exchange *x)
+{
+    const struct http1 *h = x->protocol;
+    return h->phase != PHASE_GONE && conn_queued(h->conn) < QUEUE_MAX;
+}
+
+/* The executor gives the exchange back. */
+static void done(struct exchange *x, bool ok)
+{
+    struct http1 *h = x->protocol;
+    h->released = true;
+    if (h->phase == PHASE_GONE) {
+        end_exchange(h);
+        destroy(h);
+        return;
+    }
+    if (!ok && x->response.head_sent) {
+        conn_abort(h->conn); /* the client must not take what it has for the whole */
+        return;
+    }
+    if (!ok) {
+        h->keep_alive = false;
+        if (response_refuse(&x->response, 500, "The application failed to answer this request") < 0) {
+            conn_abort(h->conn);
+            return;
+        }
+    }
+    flush(x);
+}
+
+static void on_drained(void *p)
+{
+    struct http1 *h = p;
+    if (is_lent(h)) {
+        h->http->executor->resume(h->http->executor, h->x);
+    } else {
+        go_on(h);
+    }
+}
+
+static const struct exchange_ops OPS = {.flush = flush, .wants_more = wants_more, .done = done};
+
+const struct protocol http1_protocol = {
+    .open = on_open,
+    .data = on_data,
+    .eof = on_eof,
+    .drained = on_drained,
+    .expired = on_expired,
+    .is_idle = is_idle,
+    .drain = on_drain,
+    .closed = on_closed,
+};
