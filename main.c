@@ -1,0 +1,489 @@
+/* main.c - the life of the process, top to bottom: settings, interpreter, listeners, master, worker. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "python/configfile.h"
+#include "python/gil.h"
+#include "python/interp.h"
+#include "python/pyhooks.h"
+#include "python/venv.h"
+#include "server/base/buf.h"
+#include "server/base/log.h"
+#include "server/base/scoreboard.h"
+#include "server/config/cli.h"
+#include "server/config/settings.h"
+#include "server/net/listener.h"
+#include "server/net/tls.h"
+#include "server/process/daemon.h"
+#include "server/process/hooks.h"
+#include "server/process/master.h"
+#include "server/process/reexec.h"
+#include "server/process/worker.h"
+#include "wsgi/wsgi.h"
+
+#define GO_ON (-1) /* of a step that may also say: leave with this exit status */
+
+struct program { /* owned by main; each member is there from the step that makes it on */
+    const struct launch *launch;
+    struct handover *handover; /* NULL on a first start */
+    struct cli cli;
+    struct settings settings;
+    struct venv venv;
+    const char *app_name; /* "hello:app"; borrowed from cli or settings */
+    struct hooks hooks;
+    struct tls_context *tls; /* NULL: plain */
+    struct app *app;         /* NULL until loaded */
+    struct pidfile *pidfile; /* NULL: none */
+    struct listeners listeners;
+    struct scoreboard *scoreboard;
+    struct master *master;
+    int report_fd;    /* of a daemon (daemon.h); else -1 */
+    bool interpreter; /* runs */
+};
+
+/* --- Saying why it does not go on -----------------------------------------------------------------------------------
+ */
+
+/* One sentence where the user looks: stderr, and the server log when that is a file. */
+static int refuse(struct program *p, struct buf *error)
+{
+    const char *text = buf_cstr(error);
+    text = text ? text : "Out of memory";
+    fprintf(stderr, "Error: %s\n", text);
+    if (log_fd() != STDERR_FILENO) {
+        log_error("%s", text);
+    }
+    if (p->handover) {
+        /* The trial was good and this is not: something changed in between. Without a master the workers end. */
+        log_critical("The new release does not start: the server ends");
+    }
+    return 1;
+}
+
+static int refuse_errno(struct program *p, const char *what, int r)
+{
+    struct buf error = {0};
+    buf_printf(&error, "%s: %s", what, strerror(-r));
+    int status = refuse(p, &error);
+    buf_finish(&error);
+    return status;
+}
+
+/* --- Process titles --------------------------------------------------------------------------------------------------
+ */
+
+/* They begin with the venv's path, so that the `ps | grep` of users' scripts finds us by it. */
+static void set_title(const struct program *p, const char *role)
+{
+    const char *name = p->settings.proc_name;
+    if (!name) {
+        name = p->app_name ? p->app_name : p->cli.application;
+    }
+    if (name) {
+        title_set("%s: %s [%s]", p->venv.title, role, name);
+    }
+}
+
+/* --- Settings --------------------------------------------------------------------------------------------------------
+ */
+
+static int parse_command_line(struct program *p)
+{
+    struct buf message = {0};
+    int status = GO_ON;
+    if (!cli_parse(&p->cli, p->launch->argc, p->launch->argv, &message)) {
+        status = p->cli.status;
+        fwrite(message.data, 1, message.len, status == 0 ? stdout : stderr);
+        if (fflush(status == 0 ? stdout : stderr) != 0) {
+            status = 1;
+        }
+    }
+    buf_finish(&message);
+    return status;
+}
+
+/* Without the interpreter, so that what is plainly wrong is told at once. */
+static int read_command_line(struct program *p, struct buf *error)
+{
+    if (settings_init(&p->settings, error) < 0 || cli_apply(&p->cli, &p->settings, error) < 0 ||
+        venv_find(&p->venv, p->launch->program, error) < 0) {
+        return refuse(p, error);
+    }
+    if (!p->settings.check_config && !p->settings.print_config) {
+        set_title(p, "master"); /* an early one: a script that looks for us now must not start a second server */
+    }
+    return GO_ON;
+}
+
+static int start_interpreter(struct program *p, struct buf *error)
+{
+    const struct launch *l = p->launch;
+    char **argv = calloc((size_t)l->argc + 1, sizeof(*argv));
+    if (!argv || wsgi_register() < 0) {
+        free(argv);
+        return refuse(p, error);
+    }
+    memcpy(argv, l->argv, (size_t)l->argc * sizeof(*argv));
+    argv[0] = l->program; /* sys.argv[0] is a path, as of any script that is run from a venv */
+    int r = interp_start(&p->venv, l->argc, argv, error);
+    free(argv);
+    if (r < 0) {
+        return refuse(p, error);
+    }
+    p->interpreter = true;
+    return GO_ON;
+}
+
+/* raw_env: each is NAME=VALUE. */
+static int set_environment(const struct strings *pairs, struct buf *error)
+{
+    for (size_t i = 0; i < pairs->n; i++) {
+        const char *equals = strchr(pairs->v[i], '=');
+        if (!equals) {
+            buf_printf(error, "Invalid value for raw_env: '%s' is not NAME=VALUE", pairs->v[i]);
+            return -1;
+        }
+        char *name = strndup(pairs->v[i], (size_t)(equals - pairs->v[i]));
+        int r = name ? interp_setenv(name, equals + 1) : -1;
+        free(name);
+        if (r < 0) {
+            buf_printf(error, "The environment variable in raw_env can't be set: '%s'", pairs->v[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_settings(struct program *p, struct buf *error)
+{
+    struct settings *s = &p->settings;
+    if (configfile_run(s, p->cli.config, error) < 0 || settings_check(s, error) < 0) {
+        return refuse(p, error);
+    }
+    p->app_name = cli_application(&p->cli, s, error);
+    if (!p->app_name || interp_set_paths(s->chdir, s->pythonpath, error) < 0 ||
+        set_environment(&s->raw_env, error) < 0) {
+        return refuse(p, error);
+    }
+    return GO_ON;
+}
+
+static int open_log(struct program *p, struct buf *error)
+{
+    const struct settings *s = &p->settings;
+    int r = log_open(s->errorlog, (enum log_level)s->loglevel);
+    if (r < 0) {
+        buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));
+        return refuse(p, error);
+    }
+    settings_warn(s);
+    return GO_ON;
+}
+
+/* --- Only looking: --check-config and --print-config
+ * ------------------------------------------------------------------ */
+
+static int print_settings(struct program *p)
+{
+    struct buf text = {0};
+    int r = settings_print(&p->settings, &text);
+    if (r < 0) {
+        return refuse_errno(p, "The settings can't be printed", r);
+    }
+    size_t written = fwrite(text.data, 1, text.len, stdout);
+    bool failed = written != text.len || fflush(stdout) != 0;
+    buf_finish(&text);
+    return failed ? 1 : GO_ON;
+}
+
+/* Loads the application as a worker would, with its rights: files that it makes must not belong to root. */
+static int check(struct program *p, struct buf *error)
+{
+    if (p->settings.print_config && print_settings(p) != GO_ON) {
+        return 1;
+    }
+    if (user_become(&p->settings, error) < 0) {
+        return refuse(p, error);
+    }
+    return wsgi_create(&p->app, &p->settings, p->app_name) == LOAD_OK ? 0 : 1;
+}
+
+/* --- What the workers inherit
+ * ----------------------------------------------------------------------------------------- */
+
+static int worker_status(enum load_result r)
+{
+    return r == LOAD_NOT_AN_APP ? WORKER_APP_ERROR : WORKER_BOOT_ERROR;
+}
+
+/* After a reload a failure is left to the workers, which try again while the old ones serve. */
+static int preload(struct program *p)
+{
+    enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
+    return r == LOAD_OK || p->handover ? GO_ON : worker_status(r);
+}
+
+static int open_pidfile(struct program *p, struct buf *error)
+{
+    struct pidfile *old = NULL;
+    if (p->handover && p->handover->pidfile_fd >= 0) {
+        old = pidfile_adopt(p->handover->pidfile_fd, p->handover->pidfile_path);
+        if (!old) {
+            return refuse(p, error);
+        }
+        p->handover->pidfile_fd = -1;
+    }
+    if (!p->settings.pidfile) {
+        pidfile_remove(old);
+        return GO_ON;
+    }
+    return pidfile_create(&p->pidfile, p->settings.pidfile, old, error) < 0 ? refuse(p, error) : GO_ON;
+}
+
+/* Sockets of binds that are no longer wanted close when the old workers go, too. */
+static int open_listeners(struct program *p, struct buf *error)
+{
+    struct listeners *old = p->handover ? &p->handover->listeners : NULL;
+    if (listeners_open(&p->listeners, &p->settings, old, error) < 0) {
+        return refuse(p, error);
+    }
+    if (old) {
+        listeners_unlink(old);
+    }
+    return GO_ON;
+}
+
+static int open_scoreboard(struct program *p)
+{
+    struct handover *h = p->handover;
+    int r = -EINVAL;
+    if (h && h->scoreboard_fd >= 0) {
+        r = scoreboard_adopt(&p->scoreboard, h->scoreboard_fd);
+        if (r == 0) {
+            h->scoreboard_fd = -1;
+            return GO_ON;
+        }
+        for (size_t i = 0; i < h->n_workers; i++) { /* another build's: its workers cannot be watched any more */
+            h->workers[i].slot = HANDOVER_NO_SLOT;
+        }
+    }
+    if (r == -EINVAL) {
+        r = scoreboard_create(&p->scoreboard, 2 * (size_t)p->settings.workers); /* two generations meet in a reload */
+    }
+    return r < 0 ? refuse_errno(p, "The scoreboard can't be made", r) : GO_ON;
+}
+
+static int create_master(struct program *p, struct buf *error)
+{
+    const struct master_deps deps = {
+        .settings = &p->settings,
+        .launch = p->launch,
+        .listeners = &p->listeners,
+        .scoreboard = p->scoreboard,
+        .hooks = &p->hooks,
+        .report_fd = &p->report_fd,
+        .handover = p->handover,
+    };
+    p->master = master_create(&deps);
+    return p->master ? GO_ON : refuse(p, error);
+}
+
+/* --- Becoming the server
+ * ---------------------------------------------------------------------------------------------- */
+
+static void on_wait_begin(struct hooks *h)
+{
+    (void)h;
+    gil_release();
+}
+
+static void on_wait_end(struct hooks *h)
+{
+    (void)h;
+    gil_acquire();
+}
+
+/* The hooks are plugged behind it: what they are shown as the server's pid must be the daemon's. */
+static int detach(struct program *p)
+{
+    interp_plug(&p->hooks);
+    if (p->settings.daemon && !p->handover) {
+        int r = daemonize(&p->hooks, &p->report_fd);
+        if (r < 0) {
+            return refuse_errno(p, "Can't go to the background", r);
+        }
+    }
+    pyhooks_plug(&p->hooks, &p->settings);
+    p->hooks.wait_begin = on_wait_begin;
+    p->hooks.wait_end = on_wait_end;
+    if (p->settings.capture_output) {
+        stdio_to_log();
+    }
+    return GO_ON;
+}
+
+/* All that comes before the first fork of a worker. GO_ON, or the exit status. */
+static int set_up(struct program *p, struct buf *error)
+{
+    const struct settings *s = &p->settings;
+    int status = parse_command_line(p);
+    status = status == GO_ON ? read_command_line(p, error) : status;
+    status = status == GO_ON ? start_interpreter(p, error) : status;
+    status = status == GO_ON ? read_settings(p, error) : status;
+    status = status == GO_ON ? open_log(p, error) : status;
+    if (status == GO_ON && s->certfile && tls_context_create(&p->tls, s, error) < 0) {
+        status = refuse(p, error);
+    }
+    if (status == GO_ON && (s->check_config || s->print_config)) {
+        return check(p, error);
+    }
+    if (status == GO_ON) {
+        set_title(p, "master");
+        status = detach(p);
+    }
+    status = status == GO_ON && s->preload_app ? preload(p) : status;
+    status = status == GO_ON ? open_pidfile(p, error) : status;
+    status = status == GO_ON ? open_listeners(p, error) : status;
+    status = status == GO_ON ? open_scoreboard(p) : status;
+    return status == GO_ON ? create_master(p, error) : status;
+}
+
+/* --- A worker
+ * ---------------------------------------------------------------------------------------------------------- */
+
+/* What is done before the first request. WORKER_OK or the exit status. */
+static int boot_worker(struct program *p, const struct seat *seat)
+{
+    struct buf error = {0};
+    if (p->hooks.post_fork(&p->hooks, seat->age) < 0) { /* before the user changes, as gunicorn calls it */
+        return WORKER_BOOT_ERROR;
+    }
+    if (user_become(&p->settings, &error) < 0) {
+        const char *text = buf_cstr(&error);
+        log_error("%s", text ? text : "Out of memory");
+        buf_finish(&error);
+        return WORKER_BOOT_ERROR;
+    }
+    if (!p->app) {
+        enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
+        if (r != LOAD_OK) {
+            return worker_status(r);
+        }
+    }
+    if (p->hooks.post_worker_init(&p->hooks, seat->age) < 0) {
+        return WORKER_BOOT_ERROR;
+    }
+    if (p->settings.daemon && !p->settings.enable_stdio_inheritance && !p->settings.capture_output) {
+        stdio_silence(); /* not sooner: a traceback of the start is shown to who started the daemon */
+    }
+    return WORKER_OK;
+}
+
+static int work(struct program *p, const struct seat *seat)
+{
+    worker_prepare(seat);
+    set_title(p, "worker");
+    log_info("Booting worker with pid: %ld", (long)getpid());
+    pidfile_forget(p->pidfile);
+    p->pidfile = NULL;
+
+    int status = boot_worker(p, seat);
+    if (status == WORKER_OK) {
+        const struct worker_deps deps = {
+            .settings = &p->settings,
+            .listeners = &p->listeners,
+            .tls = p->tls,
+            .scoreboard = p->scoreboard,
+            .app = p->app,
+            .hooks = &p->hooks,
+        };
+        status = worker_run(seat, &deps);
+    }
+    close(seat->master_fd);
+    close(seat->ready_fd);
+    log_info("Worker exiting (pid: %ld)", (long)getpid());
+    p->hooks.worker_exit(&p->hooks, seat->age);
+    return status;
+}
+
+/* --- The master
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* Executes the new release in our place. Returns when that failed: the old one goes on. */
+static void reload(struct program *p)
+{
+    struct handover h;
+    handover_init(&h);
+    int r = master_hand_over(p->master, &h);
+    if (r == 0) {
+        h.listeners = p->listeners;
+        h.scoreboard_fd = scoreboard_fd(p->scoreboard);
+        h.pidfile_fd = pidfile_fd(p->pidfile);
+        h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
+        r = reexec(p->launch, &h);
+    }
+    free(h.workers);
+    log_error("Reload failed: can't execute %s: %s; the old release keeps serving", p->launch->program, strerror(-r));
+}
+
+/* Serves until told to stop. The exit status, of the master or of a worker. */
+static int serve(struct program *p)
+{
+    for (;;) {
+        struct seat seat;
+        int status = 0;
+        switch (master_run(p->master, &status, &seat)) {
+        case MASTER_EXIT:
+            return status;
+        case MASTER_REEXEC:
+            reload(p);
+            break;
+        case MASTER_WORKER:
+            return work(p, &seat);
+        }
+    }
+}
+
+static void tear_down(struct program *p)
+{
+    wsgi_destroy(p->app);
+    if (p->interpreter) {
+        interp_stop();
+    }
+    master_destroy(p->master);
+    scoreboard_destroy(p->scoreboard);
+    listeners_close(&p->listeners);
+    pidfile_remove(p->pidfile); /* a worker has none */
+    tls_context_destroy(p->tls);
+    handover_destroy(p->handover);
+    venv_finish(&p->venv);
+    settings_finish(&p->settings);
+    cli_finish(&p->cli);
+    log_close();
+}
+
+int main(int argc, char **argv)
+{
+    struct program p = {.report_fd = -1};
+    struct buf error = {0};
+
+    signal(SIGPIPE, SIG_IGN);
+    p.launch = title_init(argc, argv);
+    if (!p.launch) {
+        fprintf(stderr, "Error: Out of memory\n");
+        return 1;
+    }
+    int r = handover_read(&p.handover);
+    int status = r < 0 ? refuse_errno(&p, "The handover of the old release can't be read", r) : set_up(&p, &error);
+    buf_finish(&error);
+    if (status == GO_ON) {
+        status = serve(&p);
+    }
+    tear_down(&p);
+    daemon_report(&p.report_fd, status);
+    return status;
+}

@@ -1,0 +1,542 @@
+/* daemon.c - what a Unix daemon does to its process. */
+#include "server/process/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/base/buf.h"
+#include "server/base/log.h"
+#include "server/config/settings.h"
+#include "server/process/hooks.h"
+
+#define PAD "CWSGI_TITLE_PAD"
+#define TITLE_ROOM 1024 /* bytes that argv and environ must have together, else we execute ourselves with padding */
+#define TITLE_MAX 4095  /* the kernel shows no more than a page of a title that is longer than argv was */
+
+/* The title belongs to the process, not to any object: these are its only copy, and keep what `environ` points to. */
+static struct {
+    char *start; /* argv[0] as the kernel laid it */
+    size_t room; /* bytes up to the end of environ */
+} title;
+static struct launch launch;
+static char **moved_environ;
+
+/* --- Title ---------------------------------------------------------------------------------------------------------
+ */
+
+/* How far the strings of `v` go on without a gap from `end`. */
+static char *extend(char *end, char **v)
+{
+    for (; *v; v++) {
+        if (*v == end) {
+            end = *v + strlen(*v) + 1;
+        }
+    }
+    return end;
+}
+
+static size_t count(char **v)
+{
+    size_t n = 0;
+    while (v[n]) {
+        n++;
+    }
+    return n;
+}
+
+/* A copy of `v` and its strings, without the padding variable. */
+static char **copy_strings(char **v)
+{
+    char **copy = calloc(count(v) + 1, sizeof(*copy));
+    if (!copy) {
+        return NULL;
+    }
+    size_t n = 0;
+    for (; *v; v++) {
+        if (strncmp(*v, PAD "=", sizeof(PAD)) == 0) {
+            continue;
+        }
+        copy[n] = strdup(*v);
+        if (!copy[n++]) {
+            return NULL; /* the caller ends the process */
+        }
+    }
+    return copy;
+}
+
+/* Executes ourselves with more environment. Returns when that fails: titles are cut short then. By our path, not
+ * /proc/self/exe, which would become the process's name. */
+static void execute_padded(char **argv)
+{
+    static char pad[sizeof(PAD) + TITLE_ROOM + 1] = PAD "=";
+    char **env = calloc(count(environ) + 2, sizeof(*env));
+    char *program = program_path(argv[0]);
+    if (env && program) {
+        memset(pad + sizeof(PAD), '.', TITLE_ROOM);
+        memcpy(env, environ, count(environ) * sizeof(*env));
+        env[count(environ)] = pad;
+        execve(program, argv, env);
+    }
+    free(program);
+    free(env);
+}
+
+/* $PWD where it names the current directory, else the current directory's real path. Owned by the caller. */
+static char *current_directory(void)
+{
+    const char *pwd = getenv("PWD");
+    struct stat a, b;
+    if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
+        a.st_ino == b.st_ino) {
+        return strdup(pwd);
+    }
+    return getcwd(NULL, 0);
+}
+
+const struct launch *title_init(int argc, char **argv)
+{
+    char *end = extend(extend(argv[0], argv), environ);
+    if (end - argv[0] < TITLE_ROOM && !getenv(PAD)) {
+        execute_padded(argv);
+    }
+
+    launch = (struct launch){.program = program_path(argv[0]), .cwd = current_directory(), .argc = argc};
+    launch.argv = copy_strings(argv);
+    launch.env = copy_strings(environ);
+    if (!launch.program || !launch.cwd || !launch.argv || !launch.env) {
+        return NULL;
+    }
+    /* A table of its own: setenv changes entries in place, and launch.env is to stay as it is. */
+    moved_environ = calloc(count(launch.env) + 1, sizeof(*moved_environ));
+    if (!moved_environ) {
+        return NULL;
+    }
+    memcpy(moved_environ, launch.env, count(launch.env) * sizeof(*moved_environ));
+    environ = moved_environ;
+    program_invocation_name = launch.argv[0];
+    program_invocation_short_name = basename(launch.argv[0]);
+
+    title.start = argv[0];
+    title.room = (size_t)(end - argv[0]);
+    return &launch;
+}
+
+void title_set(const char *format, ...)
+{
+    char text[TITLE_MAX + 1];
+    va_list args;
+
+    if (title.room == 0) {
+        return;
+    }
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (n < 0) {
+        return;
+    }
+    size_t len = strlen(text);
+    if (len > title.room - 1) {
+        len = title.room - 1;
+    }
+    memcpy(title.start, text, len);
+    memset(title.start + len, 0, title.room - len);
+}
+
+/* --- Program path --------------------------------------------------------------------------------------------------
+ */
+
+static bool is_our_program(const char *path)
+{
+    struct stat a, b;
+    return stat(path, &a) == 0 && stat("/proc/self/exe", &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* "dir/name" when that is us, else NULL. Relative directories start at the current one. */
+static char *try_program(const char *dir, size_t dir_len, const char *name)
+{
+    char *cwd = NULL, *path = NULL;
+    if (dir_len == 0 || dir[0] != '/') {
+        cwd = current_directory();
+        if (!cwd) {
+            return NULL;
+        }
+    }
+    if (asprintf(&path, "%s%s%.*s%s%s", cwd ? cwd : "", cwd && dir_len > 0 ? "/" : "", (int)dir_len, dir, "/", name) <
+        0) {
+        path = NULL;
+    }
+    free(cwd);
+    if (path && is_our_program(path)) {
+        return path;
+    }
+    free(path);
+    return NULL;
+}
+
+char *program_path(const char *argv0)
+{
+    char *found = NULL;
+    if (argv0[0] == '/') {
+        found = is_our_program(argv0) ? strdup(argv0) : NULL;
+    } else if (strchr(argv0, '/')) {
+        found = try_program("", 0, argv0);
+    } else {
+        const char *dir = getenv("PATH");
+        while (!found && dir) {
+            const char *colon = strchrnul(dir, ':');
+            found = try_program(dir, (size_t)(colon - dir), argv0);
+            dir = *colon ? colon + 1 : NULL;
+        }
+    }
+    if (found) {
+        return found;
+    }
+    char real[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", real, sizeof(real));
+    return n > 0 ? strndup(real, (size_t)n) : strdup(argv0);
+}
+
+/* --- Pid file ------------------------------------------------------------------------------------------------------
+ */
+
+struct pidfile {
+    int fd;     /* owned; locked as long as it is open */
+    char *path; /* owned; absolute */
+};
+
+static bool names_file(const char *path, int fd)
+{
+    struct stat a, b;
+    return stat(path, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static char *absolute(const char *path)
+{
+    if (path[0] == '/') {
+        return strdup(path);
+    }
+    char *cwd = current_directory(), *joined = NULL;
+    if (cwd && asprintf(&joined, "%s/%s", cwd, path) < 0) {
+        joined = NULL;
+    }
+    free(cwd);
+    return joined;
+}
+
+/* The file at `path` with its lock, made if need be: so that of two that start at once only one goes on.
+ * The descriptor, or -errno; -EWOULDBLOCK: somebody lives, and *pid is what he wrote. */
+static int lock_path(const char *path, long *pid)
+{
+    for (;;) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0) {
+            return -errno;
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+            int r = -errno;
+            char text[32];
+            ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+            text[n > 0 ? n : 0] = '\0';
+            *pid = strtol(text, NULL, 10);
+            close(fd);
+            return r;
+        }
+        if (names_file(path, fd)) {
+            return fd;
+        }
+        close(fd); /* replaced or removed between open and lock: look again */
+    }
+}
+
+/* Puts a locked file with our pid at `path`, in one step for readers. The descriptor or -errno. */
+static int write_locked(const char *path)
+{
+    char *temp = NULL;
+    if (asprintf(&temp, "%s.XXXXXX", path) < 0) {
+        return -ENOMEM;
+    }
+    int r = 0;
+    int fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0) {
+        r = -errno;
+        goto done;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, 0644) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0 ||
+        rename(temp, path) < 0) {
+        r = -errno;
+        unlink(temp);
+        close(fd);
+    }
+done:
+    free(temp);
+    return r < 0 ? r : fd;
+}
+
+int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, struct buf *error)
+{
+    long pid = 0;
+    int r = -ENOMEM, guard = -1;
+    struct pidfile *p = calloc(1, sizeof(*p));
+    char *full = absolute(path);
+    if (!p || !full) {
+        goto fail;
+    }
+    if (old && strcmp(old->path, full) == 0 && names_file(full, old->fd)) {
+        free(full);
+        free(p);
+        *out = old;
+        return 0;
+    }
+
+    guard = r = lock_path(full, &pid);
+    if (r < 0) {
+        goto fail;
+    }
+    p->fd = r = write_locked(full);
+    if (r < 0) {
+        unlink(full); /* under our lock: it was made by us, or was stale */
+        goto fail;
+    }
+    close(guard);
+    p->path = full;
+    pidfile_remove(old);
+    *out = p;
+    return 0;
+
+fail:
+    if (r == -EWOULDBLOCK) {
+        buf_printf(error, "Already running on PID %ld (or pid file '%s' is stale)", pid, path);
+    } else {
+        buf_printf(error, "Can't write the pid file '%s': %s", path, strerror(-r));
+    }
+    if (guard >= 0) {
+        close(guard);
+    }
+    pidfile_remove(old);
+    free(full);
+    free(p);
+    return -1;
+}
+
+struct pidfile *pidfile_adopt(int fd, const char *path)
+{
+    struct pidfile *p = calloc(1, sizeof(*p));
+    char *copy = strdup(path);
+    if (!p || !copy) {
+        free(p);
+        free(copy);
+        return NULL;
+    }
+    *p = (struct pidfile){.fd = fd, .path = copy};
+    return p;
+}
+
+int pidfile_fd(const struct pidfile *p)
+{
+    return p ? p->fd : -1;
+}
+
+const char *pidfile_path(const struct pidfile *p)
+{
+    return p ? p->path : NULL;
+}
+
+void pidfile_remove(struct pidfile *p)
+{
+    if (p && names_file(p->path, p->fd)) {
+        unlink(p->path);
+    }
+    pidfile_forget(p);
+}
+
+void pidfile_forget(struct pidfile *p)
+{
+    if (p) {
+        close(p->fd);
+        free(p->path);
+        free(p);
+    }
+}
+
+/* --- Detaching -----------------------------------------------------------------------------------------------------
+ */
+
+/* What is left of the process that the user started: shows the shell whether the server is up. */
+static _Noreturn void await_report(int fd)
+{
+    unsigned char status = 1; /* what it says when the daemon died without a word */
+    ssize_t n;
+    do {
+        n = read(fd, &status, 1);
+    } while (n < 0 && errno == EINTR);
+    _exit(status);
+}
+
+int daemonize(struct hooks *hooks, int *report_fd)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        return -errno;
+    }
+    hooks->before_fork(hooks);
+    pid_t pid = fork();
+    int r = -errno;
+    if (pid != 0) {
+        hooks->after_fork_parent(hooks);
+        close(fds[1]);
+        if (pid > 0) {
+            await_report(fds[0]);
+        }
+        close(fds[0]);
+        return r;
+    }
+    setsid();
+    pid = fork(); /* no leader of a session any more: it cannot get a terminal by opening one */
+    r = -errno;
+    if (pid > 0) {
+        _exit(0);
+    }
+    hooks->after_fork_child(hooks);
+    close(fds[0]);
+    *report_fd = fds[1];
+    if (pid < 0) {
+        return r; /* the caller shows the error and reports its exit status to the starter */
+    }
+    umask(022); /* as gunicorn */
+    return 0;
+}
+
+void daemon_report(int *report_fd, int status)
+{
+    if (*report_fd < 0) {
+        return;
+    }
+    unsigned char byte = (unsigned char)status;
+    ssize_t n;
+    do {
+        n = write(*report_fd, &byte, 1); /* nobody may be listening any more: SIGPIPE is ignored */
+    } while (n < 0 && errno == EINTR);
+    close(*report_fd);
+    *report_fd = -1;
+}
+
+/* --- Standard streams ----------------------------------------------------------------------------------------------
+ */
+
+void stdio_silence(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        log_error("Can't open /dev/null: %s", strerror(errno));
+        return;
+    }
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++) {
+        dup2(fd, i);
+    }
+    if (fd > STDERR_FILENO) {
+        close(fd);
+    }
+}
+
+void stdio_to_log(void)
+{
+    dup2(log_fd(), STDOUT_FILENO);
+    dup2(log_fd(), STDERR_FILENO);
+}
+
+/* --- User ----------------------------------------------------------------------------------------------------------
+ */
+
+static bool number(const char *text, unsigned *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || n >= UINT_MAX) { /* (uid_t)-1 means "no change" */
+        return false;
+    }
+    *value = (unsigned)n;
+    return true;
+}
+
+int user_find(const char *text, uid_t *uid)
+{
+    if (number(text, uid)) {
+        return 0;
+    }
+    const struct passwd *pw = getpwnam(text);
+    if (!pw) {
+        return -1;
+    }
+    *uid = pw->pw_uid;
+    return 0;
+}
+
+int user_find_group(const char *text, gid_t *gid)
+{
+    if (number(text, gid)) {
+        return 0;
+    }
+    const struct group *gr = getgrnam(text);
+    if (!gr) {
+        return -1;
+    }
+    *gid = gr->gr_gid;
+    return 0;
+}
+
+/* Supplementary groups: those of the user with initgroups; else none of root's stay with a process that leaves root. */
+static int change_groups(bool init, uid_t uid, gid_t gid)
+{
+    const struct passwd *pw = init ? getpwuid(uid) : NULL;
+    if (init && !pw) {
+        errno = ENOENT;
+        return -1;
+    }
+    return pw ? initgroups(pw->pw_name, gid) : setgroups(1, &gid);
+}
+
+static bool umask_given(const struct settings *s)
+{
+    return s->source[settings_find("umask") - settings_table()] != SETTINGS_DEFAULT;
+}
+
+int user_become(const struct settings *s, struct buf *error)
+{
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    if (s->user && user_find(s->user, &uid) < 0) {
+        buf_printf(error, "There is no user '%s'", s->user);
+        return -1;
+    }
+    if (s->group && user_find_group(s->group, &gid) < 0) {
+        buf_printf(error, "There is no group '%s'", s->group);
+        return -1;
+    }
+
+    int death_signal = 0;
+    bool leaves = uid != geteuid();
+    prctl(PR_GET_PDEATHSIG, &death_signal);
+    if (((leaves || s->initgroups) && geteuid() == 0 && change_groups(s->initgroups, uid, gid) < 0) ||
+        (gid != getegid() && setgid(gid) < 0) || (leaves && setuid(uid) < 0)) {
+        buf_printf(error, "Can't become user %u, group %u: %s", uid, gid, strerror(errno));
+        return -1;
+    }
+    prctl(PR_SET_PDEATHSIG, death_signal);
+    if (umask_given(s)) {
+        umask((mode_t)s->umask);
+    }
+    return 0;
+}

@@ -1,0 +1,377 @@
+/* reexec.c - reload in place: listeners and worker pids live through execve. */
+#include "server/process/reexec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/base/buf.h"
+#include "server/base/log.h"
+#include "server/process/daemon.h"
+
+#define VARIABLE "CWSGI_HANDOVER"
+
+/* --- Which descriptors the next image inherits -------------------------------------------------------------------- */
+
+static int set_inherit(int fd, bool inherit)
+{
+    if (fd >= 0 && fcntl(fd, F_SETFD, inherit ? 0 : FD_CLOEXEC) < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+static int set_inherit_all(const struct handover *h, bool inherit)
+{
+    const int fds[] = {h->scoreboard_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
+    int r = 0;
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]) && r == 0; i++) {
+        r = set_inherit(fds[i], inherit);
+    }
+    for (size_t i = 0; i < h->listeners.n && r == 0; i++) {
+        r = set_inherit(h->listeners.list[i].fd, inherit);
+    }
+    return r;
+}
+
+/* --- Writing -------------------------------------------------------------------------------------------------------
+ */
+
+/* Strings may hold anything: they stand on lines of their own, whose length is told before. */
+static int write_text(struct buf *b, const struct handover *h)
+{
+    int r = buf_printf(b, "cwsgi-handover 1 %ld\nscoreboard %d\nmaster %d %d\nwake %d %d\nserved %d\nage %u\n",
+                       (long)getpid(), h->scoreboard_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0], h->wake_fd[1],
+                       h->served, h->age);
+    if (r == 0 && h->pidfile_fd >= 0) {
+        r = buf_printf(b, "pidfile %d %zu\n%s\n", h->pidfile_fd, strlen(h->pidfile_path), h->pidfile_path);
+    }
+    for (size_t i = 0; i < h->listeners.n && r == 0; i++) {
+        const struct listener *l = &h->listeners.list[i];
+        r = buf_printf(b, "listener %d %d %zu\n%s\n", l->fd, l->ours, strlen(l->bind), l->bind);
+    }
+    for (size_t i = 0; i < h->n_workers && r == 0; i++) {
+        const struct handover_worker *w = &h->workers[i];
+        r = buf_printf(b, "worker %ld %u %u %d\n", (long)w->pid, w->slot, w->age, w->retiring);
+    }
+    return r;
+}
+
+/* A memory file with the state. The descriptor, which the next image inherits, or -errno. */
+static int write_file(const struct handover *h)
+{
+    struct buf b = {0};
+    int fd = -1, r = write_text(&b, h);
+    if (r == 0) {
+        fd = memfd_create("cwsgi-handover", 0);
+        r = fd < 0 ? -errno : 0;
+    }
+    for (size_t done = 0; r == 0 && done < b.len;) {
+        ssize_t n = write(fd, b.data + done, b.len - done);
+        if (n < 0) {
+            r = -errno;
+        } else {
+            done += (size_t)n;
+        }
+    }
+    buf_finish(&b);
+    if (r < 0 && fd >= 0) {
+        close(fd);
+    }
+    return r < 0 ? r : fd;
+}
+
+/* The environment we were started with; `extra` (borrowed, or NULL) in place of an older handover. The array is owned
+ * by the caller, the strings are borrowed. */
+static char **make_env(const struct launch *l, char *extra)
+{
+    size_t n = 0, out = 0;
+    while (l->env[n]) {
+        n++;
+    }
+    char **env = calloc(n + 2, sizeof(*env));
+    if (!env) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(l->env[i], VARIABLE "=", sizeof(VARIABLE)) != 0) {
+            env[out++] = l->env[i];
+        }
+    }
+    env[out] = extra;
+    return env;
+}
+
+int reexec(const struct launch *l, const struct handover *h)
+{
+    int fd = write_file(h);
+    if (fd < 0) {
+        return fd;
+    }
+    char variable[sizeof(VARIABLE) + 16];
+    snprintf(variable, sizeof(variable), VARIABLE "=%d", fd);
+    int r = -ENOMEM, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char **env = make_env(l, variable);
+
+    if (env) {
+        r = set_inherit_all(h, true);
+    }
+    if (r == 0 && chdir(l->cwd) < 0) {
+        r = -errno; /* relative paths of the command line would lead elsewhere */
+    }
+    if (r == 0) {
+        execve(l->program, l->argv, env);
+        r = -errno;
+    }
+
+    if (here >= 0) {
+        if (fchdir(here) < 0) {
+            log_error("Can't return to the working directory: %s", strerror(errno));
+        }
+        close(here);
+    }
+    set_inherit_all(h, false);
+    free(env);
+    close(fd);
+    return r;
+}
+
+/* --- Reading -------------------------------------------------------------------------------------------------------
+ */
+
+void handover_init(struct handover *h)
+{
+    *h = (struct handover){.scoreboard_fd = -1, .master_fd = {-1, -1}, .wake_fd = {-1, -1}, .pidfile_fd = -1};
+}
+
+struct cursor {
+    const char *at; /* NUL-terminated text */
+};
+
+static int end_line(struct cursor *c)
+{
+    if (*c->at != '\n') {
+        return -EINVAL;
+    }
+    c->at++;
+    return 0;
+}
+
+/* The next `len` bytes, a line, as a string that the caller owns. 0 or -errno. */
+static int take_string(struct cursor *c, size_t len, char **out)
+{
+    if (strnlen(c->at, len) < len) {
+        return -EINVAL;
+    }
+    char *z = strndup(c->at, len);
+    if (!z) {
+        return -ENOMEM;
+    }
+    c->at += len;
+    *out = z;
+    return end_line(c);
+}
+
+static int add_worker(struct handover *h, long pid, unsigned slot, unsigned age, int retiring)
+{
+    struct handover_worker *more = reallocarray(h->workers, h->n_workers + 1, sizeof(*more));
+    if (!more) {
+        return -ENOMEM;
+    }
+    h->workers = more;
+    h->workers[h->n_workers++] =
+        (struct handover_worker){.pid = (pid_t)pid, .slot = slot, .age = age, .retiring = retiring};
+    return 0;
+}
+
+static int take_listener(struct handover *h, struct cursor *c, int fd, bool ours, size_t len)
+{
+    char *bind = NULL;
+    int r = take_string(c, len, &bind);
+    if (r == 0) {
+        r = listeners_adopt(&h->listeners, fd, bind, ours);
+    }
+    free(bind);
+    return r;
+}
+
+/* One line, and the strings behind it. Lines that we do not know are left out: a newer cwsgi may have written them,
+ * when an older one is put in its place. */
+static int take_line(struct handover *h, struct cursor *c)
+{
+    const char *line = c->at;
+    const char *end = strchr(line, '\n');
+    long pid = 0;
+    size_t len = 0;
+    unsigned slot = 0, age = 0;
+    int fd = -1, flag = 0;
+
+    if (!end) {
+        return -EINVAL;
+    }
+    c->at = end + 1;
+    if (sscanf(line, "worker %ld %u %u %d", &pid, &slot, &age, &flag) == 4) {
+        return add_worker(h, pid, slot, age, flag);
+    }
+    if (sscanf(line, "listener %d %d %zu", &fd, &flag, &len) == 3) {
+        return take_listener(h, c, fd, flag, len);
+    }
+    if (sscanf(line, "pidfile %d %zu", &h->pidfile_fd, &len) == 2) {
+        return take_string(c, len, &h->pidfile_path);
+    }
+    if (sscanf(line, "served %d", &flag) == 1) {
+        h->served = flag;
+        return 0;
+    }
+    sscanf(line, "scoreboard %d", &h->scoreboard_fd);
+    sscanf(line, "master %d %d", &h->master_fd[0], &h->master_fd[1]);
+    sscanf(line, "wake %d %d", &h->wake_fd[0], &h->wake_fd[1]);
+    sscanf(line, "age %u", &h->age);
+    return 0;
+}
+
+static int read_text(struct handover *h, const char *text)
+{
+    struct cursor c = {.at = text};
+    long pid = 0;
+    int n = 0;
+    /* A child of the server that got the variable by accident is not its next image. */
+    if (sscanf(text, "cwsgi-handover 1 %ld%n", &pid, &n) != 1 || pid != (long)getpid()) {
+        return -EINVAL;
+    }
+    c.at += n;
+    int r = end_line(&c);
+    while (r == 0 && *c.at) {
+        r = take_line(h, &c);
+    }
+    if (r == 0 && (h->master_fd[0] < 0 || h->master_fd[1] < 0 || h->wake_fd[0] < 0 || h->wake_fd[1] < 0)) {
+        r = -EINVAL;
+    }
+    return r == 0 ? set_inherit_all(h, false) : r;
+}
+
+/* The whole file as a string, owned by the caller. 0 or -errno. */
+static int read_file(int fd, char **text)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    *text = calloc(1, (size_t)st.st_size + 1);
+    if (!*text) {
+        return -ENOMEM;
+    }
+    if (pread(fd, *text, (size_t)st.st_size, 0) != st.st_size) {
+        free(*text);
+        return -EIO;
+    }
+    return 0;
+}
+
+int handover_read(struct handover **out)
+{
+    *out = NULL;
+    const char *number = getenv(VARIABLE);
+    if (!number) {
+        return 0;
+    }
+    int fd = atoi(number);
+    unsetenv(VARIABLE); /* the application's children have no business with it */
+
+    char *text = NULL;
+    int r = read_file(fd, &text);
+    if (r < 0) {
+        return r;
+    }
+    struct handover *h = malloc(sizeof(*h));
+    if (!h) {
+        free(text);
+        return -ENOMEM;
+    }
+    handover_init(h);
+    r = read_text(h, text);
+    free(text);
+    if (r < 0) {
+        handover_destroy(h);
+        return r;
+    }
+    close(fd);
+    *out = h;
+    return 0;
+}
+
+void handover_destroy(struct handover *h)
+{
+    if (!h) {
+        return;
+    }
+    listeners_close(&h->listeners);
+    const int fds[] = {h->scoreboard_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    free(h->pidfile_path);
+    free(h->workers);
+    free(h);
+}
+
+/* --- The trial -----------------------------------------------------------------------------------------------------
+ */
+
+/* In the child: only what is allowed between fork and exec in a process that may have threads. */
+static _Noreturn void run_trial(const struct launch *l, char **argv, char **env, int output)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    if (chdir(l->cwd) == 0) {
+        /* Handlers become defaults by execve; until then a signal must not run them here. */
+        struct sigaction by_default = {.sa_handler = SIG_DFL};
+        for (int sig = 1; sig < NSIG; sig++) {
+            if (sig != SIGPIPE) {
+                sigaction(sig, &by_default, NULL);
+            }
+        }
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        execve(l->program, argv, env);
+    }
+    _exit(127);
+}
+
+pid_t trial_start(const struct launch *l)
+{
+    char **env = make_env(l, NULL);
+    char **argv = calloc((size_t)l->argc + 2, sizeof(*argv));
+    pid_t pid = -ENOMEM;
+    if (env && argv) {
+        argv[0] = l->argv[0];
+        argv[1] = "--check-config"; /* in front: behind a "--" it would be taken for the application */
+        memcpy(argv + 2, l->argv + 1, (size_t)(l->argc > 0 ? l->argc - 1 : 0) * sizeof(*argv));
+
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, &before);
+        pid = fork();
+        if (pid == 0) {
+            run_trial(l, argv, env, log_fd());
+        }
+        if (pid < 0) {
+            pid = -errno;
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    free(env);
+    free(argv);
+    return pid;
+}

@@ -1,0 +1,48 @@
+/* reexec.h - reload in place: listeners and worker pids live through execve; signals wait meanwhile.
+ * The state travels as text in a memory file whose descriptor number is in the environment (CWSGI_HANDOVER). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "server/net/listener.h"
+
+struct launch;
+
+#define HANDOVER_NO_SLOT ((unsigned)-1) /* of a worker that the scoreboard does not show any more */
+
+struct handover_worker {
+    pid_t pid;
+    unsigned slot;
+    unsigned age;
+    bool retiring; /* was told to finish already */
+};
+
+struct handover {
+    struct listeners listeners;      /* owned until taken */
+    int scoreboard_fd;               /* owned until taken, then -1; -1: none */
+    int master_fd[2];                /* the pipe that tells workers of our end: read end, write end; as above */
+    int wake_fd[2];                  /* the pipe that wakes the master: signals, ready workers; as above */
+    int pidfile_fd;                  /* owned until taken, then -1; -1: none */
+    char *pidfile_path;              /* owned; NULL: none */
+    bool served;                     /* a worker was ready once */
+    unsigned age;                    /* of the youngest worker */
+    struct handover_worker *workers; /* owned */
+    size_t n_workers;
+};
+
+void handover_init(struct handover *h); /* nothing in it */
+
+/* What the image before us left, or NULL in *out on a first start. 0 or -errno. */
+int handover_read(struct handover **out);
+void handover_destroy(struct handover *h); /* what handover_read gave: closes what was not taken; NULL is fine */
+
+/* Writes the state and executes the program again, from where and with what it was started: only returns on failure,
+ * with -errno and everything as before. The caller has blocked all signals, so that none is lost between the images;
+ * the new one unblocks them when it is ready. */
+int reexec(const struct launch *l, const struct handover *h);
+
+/* The trial: runs the program with --check-config in a child whose output goes to the server log. Its pid, or -errno;
+ * the caller waits for it, exit status 0 means that the new release is good. */
+pid_t trial_start(const struct launch *l);

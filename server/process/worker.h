@@ -1,0 +1,44 @@
+/* worker.h - one worker: loop, listeners, executor; drains and leaves.
+ * The only place where libuv lives. Runs on the main thread of a forked process until told to stop:
+ *   SIGTERM: graceful: no new connections, what was accepted or queued is answered (within graceful_timeout), then exit
+ *   SIGINT, SIGQUIT: quick: leaves at the next turn of the loop
+ *   SIGUSR1: reopens the logs      SIGHUP: ignored
+ *   the master is gone (EOF on master_fd, PR_SET_PDEATHSIG): as SIGQUIT */
+#pragma once
+
+struct app;
+struct hooks;
+struct listeners;
+struct scoreboard;
+struct settings;
+struct tls_context;
+
+/* A place in the process table, as the master hands it to its child. */
+struct seat {
+    unsigned slot; /* in the scoreboard */
+    unsigned age;  /* counts the workers that this server has had, from 1 */
+    int master_fd; /* read end of a pipe whose write end only the master has: EOF when it is gone. Owned */
+    int ready_fd;  /* write end of a pipe to the master: one byte is written once we accept. Owned */
+};
+
+enum worker_exit { /* exit status of a worker process, as gunicorn's */
+                   WORKER_OK = 0,
+                   WORKER_BOOT_ERROR = 3, /* it failed before it was ready */
+                   WORKER_APP_ERROR = 4,  /* the application is not there or not callable */
+};
+
+struct worker_deps { /* all borrowed, outlive the call */
+    const struct settings *settings;
+    struct listeners *listeners;
+    struct tls_context *tls; /* NULL: plain */
+    struct scoreboard *scoreboard;
+    struct app *app;
+    struct hooks *hooks;
+};
+
+/* Serves until stopped; marks its slot READY and writes to ready_fd once it accepts. Returns the exit status. */
+int worker_run(const struct seat *seat, const struct worker_deps *deps);
+
+/* What a forked child does first, before Python code of the user runs: signal dispositions and mask back to default
+ * (HUP, PIPE, WINCH ignored), PR_SET_PDEATHSIG. */
+void worker_prepare(const struct seat *seat);
