@@ -1,0 +1,25 @@
+/* interp.h - start and stop the interpreter; what it needs around fork.
+ * The interpreter is started once, in the process that becomes the master; workers inherit it by fork. The thread that
+ * started it holds the interpreter's lock until gil.h says otherwise. */
+#pragma once
+
+struct buf;
+struct hooks;
+struct venv;
+
+/* 0, or -1 with one sentence in `error`. argv becomes sys.argv (argv[0]: our own path). */
+int interp_start(const struct venv *venv, int argc, char **argv, struct buf *error);
+/* Runs atexit functions and ends the interpreter. 0, or -1 when flushing its buffers failed. */
+int interp_stop(void);
+
+/* Fills before_fork, after_fork_parent, after_fork_child. */
+void interp_plug(struct hooks *h);
+
+/* What must be in place before the application or a configuration file is loaded, in gunicorn's order: enter `chdir`,
+ * its path (or $PWD where that is the same directory) to sys.path[0], each `pythonpath` entry in front. 0 or -1 with a
+ * sentence. */
+int interp_set_paths(const char *dir, const char *pythonpath, struct buf *error);
+
+/* os.environ[name] = value, which sets the C environment too (raw_env, SERVER_SOFTWARE). 0, or -1 when it was refused (it
+ * was logged). */
+int interp_setenv(const char *name, const char *value);

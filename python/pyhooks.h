@@ -1,0 +1,26 @@
+/* pyhooks.h - calls the Python hooks: plugs struct hooks.
+ * Hooks get stand-ins for gunicorn's arbiter, worker, request and response: log, cfg, pid, age, address and the like,
+ * which is what published configuration files use. Undefined hooks cost nothing. */
+#pragma once
+
+struct _object; /* PyObject */
+struct hooks;
+struct settings;
+
+/* Fills every pointer of `h` (interp_plug included). After configfile_run, with the interpreter held. */
+void pyhooks_plug(struct hooks *h, const struct settings *s);
+
+/* The hooks around each request, for wsgi/. A member is NULL when the configuration does not define that hook. */
+struct pyhooks_around {
+    struct _object *pre, *post; /* owned */
+};
+
+/* 0, or -1 with an exception. */
+int pyhooks_around(struct pyhooks_around *a);
+void pyhooks_around_finish(struct pyhooks_around *a);
+
+/* `env`, an environ dict, stands for the request. 0, or -1 with the hook's exception: gunicorn then answers 500. */
+int pyhooks_before_request(const struct pyhooks_around *a, struct _object *env);
+/* status: str, headers: list of (name, value). A hook that raises is logged. */
+void pyhooks_after_request(const struct pyhooks_around *a, struct _object *env, struct _object *status,
+                           struct _object *headers);

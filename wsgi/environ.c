@@ -1,0 +1,525 @@
+#include "wsgi/environ.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/config/settings.h"
+#include "server/http/body.h"
+#include "server/http/exchange.h"
+#include "wsgi/errors.h"
+#include "wsgi/module.h"
+
+/* Keys of our own; the names of headers have theirs by number. */
+enum key {
+    KEY_REQUEST_METHOD,
+    KEY_SCRIPT_NAME,
+    KEY_PATH_INFO,
+    KEY_QUERY_STRING,
+    KEY_RAW_URI,
+    KEY_SERVER_PROTOCOL,
+    KEY_SERVER_NAME,
+    KEY_SERVER_PORT,
+    KEY_SERVER_SOFTWARE,
+    KEY_REMOTE_ADDR,
+    KEY_REMOTE_PORT,
+    KEY_HTTPS,
+    KEY_VERSION,
+    KEY_URL_SCHEME,
+    KEY_INPUT,
+    KEY_INPUT_TERMINATED,
+    KEY_ERRORS,
+    KEY_MULTITHREAD,
+    KEY_MULTIPROCESS,
+    KEY_RUN_ONCE,
+    KEY_FILE_WRAPPER,
+    KEY_COUNT
+};
+
+static const char *const key_names[KEY_COUNT] = {
+    [KEY_REQUEST_METHOD] = "REQUEST_METHOD",
+    [KEY_SCRIPT_NAME] = "SCRIPT_NAME",
+    [KEY_PATH_INFO] = "PATH_INFO",
+    [KEY_QUERY_STRING] = "QUERY_STRING",
+    [KEY_RAW_URI] = "RAW_URI",
+    [KEY_SERVER_PROTOCOL] = "SERVER_PROTOCOL",
+    [KEY_SERVER_NAME] = "SERVER_NAME",
+    [KEY_SERVER_PORT] = "SERVER_PORT",
+    [KEY_SERVER_SOFTWARE] = "SERVER_SOFTWARE",
+    [KEY_REMOTE_ADDR] = "REMOTE_ADDR",
+    [KEY_REMOTE_PORT] = "REMOTE_PORT",
+    [KEY_HTTPS] = "HTTPS",
+    [KEY_VERSION] = "wsgi.version",
+    [KEY_URL_SCHEME] = "wsgi.url_scheme",
+    [KEY_INPUT] = "wsgi.input",
+    [KEY_INPUT_TERMINATED] = "wsgi.input_terminated",
+    [KEY_ERRORS] = "wsgi.errors",
+    [KEY_MULTITHREAD] = "wsgi.multithread",
+    [KEY_MULTIPROCESS] = "wsgi.multiprocess",
+    [KEY_RUN_ONCE] = "wsgi.run_once",
+    [KEY_FILE_WRAPPER] = "wsgi.file_wrapper",
+};
+
+static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"};
+#define METHODS (sizeof(method_names) / sizeof(method_names[0]))
+
+/* Values that come again and again (the same browser, the same host): the last one under each header, if it is short.
+ * Comparing is several times cheaper than making and freeing a str. */
+#define REMEMBERED_MAX 256
+
+enum text { TEXT_REMOTE_ADDR = HEADER_COUNT, TEXT_SERVER_NAME, TEXT_COUNT };
+
+struct environ {
+    PyObject *base[2];               /* owned: what all requests share, [1] over TLS */
+    PyObject *keys[KEY_COUNT];       /* owned, as all below */
+    PyObject *headers[HEADER_COUNT]; /* keys of known headers */
+    PyObject *last[TEXT_COUNT];      /* last values, see above */
+    PyObject *methods[METHODS];
+    PyObject *http_10, *http_11;
+    PyObject *empty;
+    PyObject *port; /* the last SERVER_PORT, and its number */
+    unsigned port_number;
+    char *script_name; /* its bytes, percent-encoded as in a target */
+};
+
+/* --- What is prepared ----------------------------------------------------------------------------------------------- */
+
+static PyObject *latin1(struct str s)
+{
+    return PyUnicode_DecodeLatin1(s.p, (Py_ssize_t)s.len, NULL);
+}
+
+/* Steals the value, which may be NULL with an exception. */
+static int put(PyObject *dict, PyObject *key, PyObject *value)
+{
+    if (!value) {
+        return -1;
+    }
+    int r = PyDict_SetItem(dict, key, value);
+    Py_DECREF(value);
+    return r;
+}
+
+static int put_all(struct environ *e, PyObject *dict, const struct settings *s, const struct module_state *types, bool tls)
+{
+    PyObject **k = e->keys;
+    bool ok = put(dict, k[KEY_SERVER_SOFTWARE], PyUnicode_FromString("cwsgi/" CWSGI_VERSION)) == 0 &&
+              put(dict, k[KEY_VERSION], Py_BuildValue("(ii)", 1, 0)) == 0 &&
+              put(dict, k[KEY_URL_SCHEME], PyUnicode_InternFromString(tls ? "https" : "http")) == 0 &&
+              put(dict, k[KEY_ERRORS], errors_new(types)) == 0 &&
+              put(dict, k[KEY_MULTITHREAD], PyBool_FromLong(s->threads > 1)) == 0 &&
+              put(dict, k[KEY_MULTIPROCESS], PyBool_FromLong(s->workers > 1)) == 0 &&
+              put(dict, k[KEY_RUN_ONCE], PyBool_FromLong(0)) == 0 &&
+              put(dict, k[KEY_INPUT_TERMINATED], PyBool_FromLong(1)) == 0 &&
+              PyDict_SetItem(dict, k[KEY_FILE_WRAPPER], (PyObject *)types->file_wrapper) == 0 &&
+              put(dict, k[KEY_SCRIPT_NAME], PyUnicode_DecodeLatin1(e->script_name, (Py_ssize_t)strlen(e->script_name), NULL)) == 0;
+
+    if (ok && tls) {
+        ok = put(dict, k[KEY_HTTPS], PyUnicode_InternFromString("on")) == 0;
+    }
+    return ok ? 0 : -1;
+}
+
+/* Every request replaces these. They are in the base so that its copy has their places already. */
+static int put_places(struct environ *e, PyObject *dict)
+{
+    static const enum key places[] = {KEY_REQUEST_METHOD, KEY_PATH_INFO,   KEY_QUERY_STRING, KEY_RAW_URI,    KEY_SERVER_PROTOCOL,
+                                      KEY_SERVER_NAME,    KEY_SERVER_PORT, KEY_REMOTE_ADDR,  KEY_REMOTE_PORT, KEY_INPUT};
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (PyDict_SetItem(dict, e->keys[places[i]], e->empty) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Makes the dict's table large enough for the usual headers, so that a copy need not grow: a few keys come and go. */
+static int make_room(struct environ *e, PyObject *dict)
+{
+    int r = 0;
+
+    for (int id = HEADER_OTHER + 1; id <= HEADER_OTHER + 4; id++) {
+        r |= PyDict_SetItem(dict, e->headers[id], e->empty);
+    }
+    for (int id = HEADER_OTHER + 1; r == 0 && id <= HEADER_OTHER + 4; id++) {
+        r |= PyDict_DelItem(dict, e->headers[id]);
+    }
+    return r;
+}
+
+static PyObject *make_base(struct environ *e, const struct settings *s, const struct module_state *types, bool tls)
+{
+    PyObject *dict = PyDict_New();
+
+    if (dict && (put_all(e, dict, s, types, tls) < 0 || put_places(e, dict) < 0 || make_room(e, dict) < 0)) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+static int make_names(struct environ *e)
+{
+    bool ok = true;
+
+    for (int i = 0; i < KEY_COUNT && ok; i++) {
+        ok = (e->keys[i] = PyUnicode_InternFromString(key_names[i])) != NULL;
+    }
+    for (int i = HEADER_OTHER + 1; i < HEADER_COUNT && ok; i++) {
+        ok = (e->headers[i] = PyUnicode_InternFromString(header_environ_key((enum header_id)i))) != NULL;
+    }
+    for (size_t i = 0; i < METHODS && ok; i++) {
+        ok = (e->methods[i] = PyUnicode_InternFromString(method_names[i])) != NULL;
+    }
+    return ok && (e->http_10 = PyUnicode_InternFromString("HTTP/1.0")) &&
+                   (e->http_11 = PyUnicode_InternFromString("HTTP/1.1")) && (e->empty = PyUnicode_InternFromString(""))
+               ? 0
+               : -1;
+}
+
+struct environ *environ_create(const struct settings *s, const struct module_state *types)
+{
+    const char *script_name = getenv("SCRIPT_NAME");
+    struct environ *e = calloc(1, sizeof(*e));
+
+    if (!e || !(e->script_name = strdup(script_name ? script_name : ""))) {
+        PyErr_NoMemory();
+        goto fail;
+    }
+    if (make_names(e) < 0 || !(e->base[0] = make_base(e, s, types, false)) ||
+        !(e->base[1] = make_base(e, s, types, true))) {
+        goto fail;
+    }
+    return e;
+
+fail:
+    environ_destroy(e);
+    return NULL;
+}
+
+static void drop(PyObject **objects, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        Py_XDECREF(objects[i]);
+    }
+}
+
+void environ_destroy(struct environ *e)
+{
+    if (!e) {
+        return;
+    }
+    drop(e->base, 2);
+    drop(e->keys, KEY_COUNT);
+    drop(e->headers, HEADER_COUNT);
+    drop(e->last, TEXT_COUNT);
+    drop(e->methods, METHODS);
+    Py_XDECREF(e->http_10);
+    Py_XDECREF(e->http_11);
+    Py_XDECREF(e->empty);
+    Py_XDECREF(e->port);
+    free(e->script_name);
+    free(e);
+}
+
+/* --- Values --------------------------------------------------------------------------------------------------------- */
+
+static PyObject *new_ref(PyObject *object)
+{
+    Py_INCREF(object);
+    return object;
+}
+
+/* A str of text that often is what it was last time; `slot`: an enum header_id or enum text. */
+static PyObject *remembered(struct environ *e, unsigned slot, struct str s)
+{
+#ifdef Py_GIL_DISABLED
+    (void)e, (void)slot;
+    return latin1(s); /* what threads share would need a lock */
+#else
+    PyObject *last = e->last[slot];
+
+    if (last && (size_t)PyUnicode_GET_LENGTH(last) == s.len && memcmp(PyUnicode_1BYTE_DATA(last), s.p, s.len) == 0) {
+        return new_ref(last);
+    }
+    PyObject *text = latin1(s);
+    if (text && s.len <= REMEMBERED_MAX) {
+        Py_XSETREF(e->last[slot], new_ref(text));
+    }
+    return text;
+#endif
+}
+
+static PyObject *number(uint64_t n)
+{
+    char digits[24];
+    char *p = digits + sizeof(digits);
+
+    do {
+        *--p = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return latin1((struct str){p, (size_t)(digits + sizeof(digits) - p)});
+}
+
+static PyObject *method_of(const struct environ *e, const struct request *r)
+{
+    for (size_t i = 0; i < METHODS; i++) {
+        if (str_eq(r->method, str_of(method_names[i]))) {
+            return new_ref(e->methods[i]);
+        }
+    }
+    return latin1(r->method);
+}
+
+static PyObject *protocol_of(const struct environ *e, const struct request *r)
+{
+    if (r->major == 1 && r->minor <= 1) {
+        return new_ref(r->minor ? e->http_11 : e->http_10);
+    }
+    return PyUnicode_FromFormat("HTTP/%u.%u", r->major, r->minor);
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Percent-decoded; what is no escape stays as it is. Each byte becomes the character of the same number: PEP 3333,
+ * "Unicode Issues". */
+static PyObject *decoded(struct str s)
+{
+    char small[512];
+    size_t n = 0;
+
+    if (s.len == 0 || !memchr(s.p, '%', s.len)) {
+        return latin1(s);
+    }
+    char *out = s.len <= sizeof(small) ? small : PyMem_Malloc(s.len);
+    if (!out) {
+        return PyErr_NoMemory();
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.p[i] == '%' && s.len - i > 2) {
+            int high = hex_digit(s.p[i + 1]);
+            int low = hex_digit(s.p[i + 2]);
+            if (high >= 0 && low >= 0) {
+                out[n++] = (char)(high * 16 + low);
+                i += 2;
+                continue;
+            }
+        }
+        out[n++] = s.p[i];
+    }
+    PyObject *text = latin1((struct str){out, n});
+    if (out != small) {
+        PyMem_Free(out);
+    }
+    return text;
+}
+
+/* --- One request ---------------------------------------------------------------------------------------------------- */
+
+static int put_target(struct environ *e, PyObject *dict, const struct request *r)
+{
+    struct str path = r->path;
+    size_t script_len = strlen(e->script_name);
+
+    if (path.len == 0 && str_eq(r->target, STR("*"))) {
+        path = r->target; /* OPTIONS *: gunicorn's way, the PEP has none */
+    }
+    PyObject *raw = latin1(r->target);
+    if (!raw) {
+        return -1;
+    }
+    if (script_len > 0) {
+        if (path.len < script_len || memcmp(path.p, e->script_name, script_len) != 0) {
+            PyErr_Format(PyExc_ValueError, "the path of %R does not start with SCRIPT_NAME, %s", raw, e->script_name);
+            Py_DECREF(raw);
+            return -1;
+        }
+        path.p += script_len;
+        path.len -= script_len;
+    }
+    bool same = path.p == r->target.p && path.len == r->target.len && !memchr(path.p, '%', path.len);
+    PyObject *info = same ? new_ref(raw) : decoded(path);
+    PyObject *query = r->query.len > 0 ? latin1(r->query) : new_ref(e->empty);
+    int status = put(dict, e->keys[KEY_RAW_URI], raw);
+    status |= put(dict, e->keys[KEY_PATH_INFO], info);
+    status |= put(dict, e->keys[KEY_QUERY_STRING], query);
+    return status;
+}
+
+/* The host may carry a port: "example.org:8000", "[::1]:8000". */
+static struct str cut_port(struct str *host)
+{
+    for (size_t i = host->len; i > 0 && host->p[i - 1] != ']'; i--) {
+        if (host->p[i - 1] == ':') {
+            struct str port = {host->p + i, host->len - i};
+            host->len = i - 1;
+            return port;
+        }
+    }
+    return (struct str){NULL, 0};
+}
+
+/* A unix socket has neither name nor port: the Host field says what the client asked for. The PEP wants both, and
+ * neither empty. */
+static int put_server_of_host(struct environ *e, PyObject *dict, const struct exchange *x)
+{
+    struct str host = x->request.host;
+    struct str port = cut_port(&host);
+
+    if (host.len == 0) {
+        host = STR("localhost");
+    }
+    if (port.len == 0) {
+        port = x->peer->tls ? STR("443") : STR("80");
+    }
+    return put(dict, e->keys[KEY_SERVER_NAME], latin1(host)) | put(dict, e->keys[KEY_SERVER_PORT], latin1(port));
+}
+
+static PyObject *server_port(struct environ *e, unsigned port)
+{
+#ifndef Py_GIL_DISABLED
+    if (e->port && e->port_number == port) {
+        return new_ref(e->port);
+    }
+#endif
+    PyObject *text = number(port);
+#ifndef Py_GIL_DISABLED
+    if (text) {
+        Py_XSETREF(e->port, new_ref(text));
+        e->port_number = port;
+    }
+#endif
+    return text;
+}
+
+static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
+{
+    const struct peer *p = x->peer;
+    int status = put(dict, e->keys[KEY_REMOTE_ADDR], remembered(e, TEXT_REMOTE_ADDR, str_of(p->addr)));
+
+    if (p->addr[0] != '\0') {
+        status |= put(dict, e->keys[KEY_REMOTE_PORT], number(p->port));
+    } else {
+        status |= PyDict_DelItem(dict, e->keys[KEY_REMOTE_PORT]);
+    }
+    if (p->server_port != 0) {
+        status |= put(dict, e->keys[KEY_SERVER_NAME], remembered(e, TEXT_SERVER_NAME, str_of(p->server_addr)));
+        status |= put(dict, e->keys[KEY_SERVER_PORT], server_port(e, p->server_port));
+    } else {
+        status |= put_server_of_host(e, dict, x);
+    }
+    return status;
+}
+
+/* "X-Thing" to "HTTP_X_THING". NULL without an exception: the field is dropped, since "X_Thing" and "X-Thing" would be
+ * one and the same to the application, and a front end may guard only one of them. */
+static PyObject *key_of(struct str name)
+{
+    if (memchr(name.p, '_', name.len)) {
+        return NULL;
+    }
+    PyObject *key = PyUnicode_New((Py_ssize_t)name.len + 5, 127);
+    if (!key) {
+        return NULL;
+    }
+    Py_UCS1 *out = PyUnicode_1BYTE_DATA(key);
+    memcpy(out, "HTTP_", 5);
+    for (size_t i = 0; i < name.len; i++) {
+        out[5 + i] = name.p[i] == '-' ? '_' : (Py_UCS1)toupper((unsigned char)name.p[i]); /* a token: ASCII */
+    }
+    return key;
+}
+
+/* A field that comes twice is one list: RFC 9110 5.3; cookies are joined by their own rule, RFC 9113 8.2.3. */
+static int join(PyObject *dict, PyObject *key, PyObject *old, const struct header *h)
+{
+    PyObject *value = latin1(h->value);
+    PyObject *both = NULL;
+
+    if (value) {
+        both = PyUnicode_FromFormat(h->id == HEADER_COOKIE ? "%U; %U" : "%U,%U", old, value);
+        Py_DECREF(value);
+    }
+    return put(dict, key, both);
+}
+
+static int put_other_header(PyObject *dict, const struct header *h)
+{
+    PyObject *key = key_of(h->name);
+
+    if (!key) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *old = PyDict_GetItemWithError(dict, key);
+    int r = old ? join(dict, key, old, h) : PyErr_Occurred() ? -1 : put(dict, key, latin1(h->value));
+    Py_DECREF(key);
+    return r;
+}
+
+static int put_headers(struct environ *e, PyObject *dict, const struct request *r)
+{
+    uint64_t seen[HEADER_COUNT / 64 + 1] = {0};
+
+    for (size_t i = 0; i < r->n_headers; i++) {
+        const struct header *h = &r->headers[i];
+        uint64_t bit = UINT64_C(1) << (h->id % 64);
+        int status;
+        if (h->id == HEADER_OTHER) {
+            status = put_other_header(dict, h);
+        } else if (h->id == HEADER_CONTENT_LENGTH) {
+            continue; /* as a number, see below */
+        } else if (seen[h->id / 64] & bit) {
+            status = h->id == HEADER_CONTENT_TYPE
+                         ? 0 /* the first counts: a list of types means nothing */
+                         : join(dict, e->headers[h->id], PyDict_GetItemWithError(dict, e->headers[h->id]), h);
+        } else {
+            seen[h->id / 64] |= bit;
+            status = put(dict, e->headers[h->id], remembered(e, h->id, h->value));
+        }
+        if (status < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A chunked body was received whole: its length is known by now, and applications that read by CONTENT_LENGTH only
+ * find all of it. */
+static int put_length(struct environ *e, PyObject *dict, const struct exchange *x)
+{
+    if (x->request.chunked) {
+        return put(dict, e->headers[HEADER_CONTENT_LENGTH], number(body_len(x->body)));
+    }
+    if (x->request.content_length >= 0) {
+        return put(dict, e->headers[HEADER_CONTENT_LENGTH], number((uint64_t)x->request.content_length));
+    }
+    return 0;
+}
+
+PyObject *environ_make(struct environ *e, const struct exchange *x, PyObject *input)
+{
+    const struct request *r = &x->request;
+    PyObject *dict = PyDict_Copy(e->base[x->peer->tls ? 1 : 0]);
+
+    if (!dict) {
+        return NULL;
+    }
+    if (PyDict_SetItem(dict, e->keys[KEY_INPUT], input) < 0 ||
+        put(dict, e->keys[KEY_REQUEST_METHOD], method_of(e, r)) < 0 ||
+        put(dict, e->keys[KEY_SERVER_PROTOCOL], protocol_of(e, r)) < 0 || put_target(e, dict, r) < 0 ||
+        put_peer(e, dict, x) < 0 || put_headers(e, dict, r) < 0 || put_length(e, dict, x) < 0) {
+        Py_DECREF(dict);
+        return NULL;
+    }
+    return dict;
+}

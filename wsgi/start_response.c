@@ -1,0 +1,334 @@
+#include "wsgi/start_response.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+#include "server/http/exchange.h"
+#include "wsgi/lend.h"
+#include "wsgi/module.h"
+
+/* Both types look alike: a callable that knows its request, or none. */
+struct callable {
+    PyObject_HEAD
+    vectorcallfunc call;
+    struct start_response *s; /* borrowed; NULL when the request has ended */
+};
+
+static struct start_response *request_of(PyObject *object)
+{
+    struct start_response *s = ((struct callable *)object)->s;
+
+    if (!s) {
+        PyErr_SetString(PyExc_ValueError, "the request has ended");
+    }
+    return s;
+}
+
+/* --- Status and headers ----------------------------------------------------------------------------------------- */
+
+/* The latin-1 bytes of a str, borrowed from it. `header`: whose value it is; NULL for anything else. */
+static int latin1(PyObject *text, const char *what, PyObject *header, struct str *out)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "start_response: %s%s%V must be str, not %.100s: %R", what, header ? " " : "",
+                     header, "", Py_TYPE(text)->tp_name, text);
+        return -1;
+    }
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_READY(text) < 0) {
+        return -1;
+    }
+#endif
+    if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
+        PyErr_Format(PyExc_ValueError, "start_response: %s%s%V has characters outside latin-1: %R", what,
+                     header ? " " : "", header, "", text);
+        return -1;
+    }
+    *out = (struct str){(const char *)PyUnicode_1BYTE_DATA(text), (size_t)PyUnicode_GET_LENGTH(text)};
+    return 0;
+}
+
+static int raise_response_error(enum response_error e, PyObject *name, PyObject *value)
+{
+    switch (e) {
+    case RESPONSE_OK:
+    case RESPONSE_HOP_BY_HOP: /* the server's own business: dropped without a word, as gunicorn does */
+        return 0;
+    case RESPONSE_BAD_STATUS:
+        PyErr_Format(PyExc_ValueError, "start_response: the status must read like '200 OK', not %R", value);
+        break;
+    case RESPONSE_BAD_NAME:
+        PyErr_Format(PyExc_ValueError, "start_response: %R is not a header name", name);
+        break;
+    case RESPONSE_BAD_VALUE:
+        PyErr_Format(PyExc_ValueError, "start_response: the value of header %R has control characters: %R", name,
+                     value);
+        break;
+    case RESPONSE_BAD_LENGTH:
+        PyErr_Format(PyExc_ValueError, "start_response: the value of header %R is not one length: %R", name, value);
+        break;
+    case RESPONSE_NO_MEMORY:
+        PyErr_NoMemory();
+        break;
+    }
+    return -1;
+}
+
+static int add_field(struct response *r, PyObject *field)
+{
+    struct str name, value;
+    PyObject *const *items;
+
+    if (PyTuple_Check(field) && PyTuple_GET_SIZE(field) == 2) {
+        items = &PyTuple_GET_ITEM(field, 0);
+    } else if (PyList_Check(field) && PyList_GET_SIZE(field) == 2) {
+        items = &PyList_GET_ITEM(field, 0); /* against the PEP, but gunicorn takes it */
+    } else {
+        PyErr_Format(PyExc_TypeError, "start_response: a header must be a tuple (name, value), not %R", field);
+        return -1;
+    }
+    if (latin1(items[0], "the name of a header", NULL, &name) < 0 ||
+        latin1(items[1], "the value of header", items[0], &value) < 0) {
+        return -1;
+    }
+    return raise_response_error(response_add(r, name, value), items[0], items[1]);
+}
+
+static int add_fields(struct response *r, PyObject *headers)
+{
+    int status = 0;
+    PyObject *list = PySequence_Fast(headers, "start_response: the headers must be a list"); /* a list stays itself */
+
+    if (!list) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; status == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
+        PyObject *field = PySequence_Fast_GET_ITEM(list, i);
+        Py_INCREF(field); /* a repr in an error message may change the list */
+        status = add_field(r, field);
+        Py_DECREF(field);
+    }
+    Py_DECREF(list);
+    return status;
+}
+
+static int raise_again(PyObject *exc_info)
+{
+    PyObject *type, *value, *tb;
+
+    if (!PyArg_ParseTuple(exc_info, "OOO:exc_info", &type, &value, &tb)) {
+        return -1;
+    }
+    if (!PyExceptionInstance_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "start_response: exc_info holds no exception");
+        return -1;
+    }
+    if (PyTraceBack_Check(tb)) {
+        PyException_SetTraceback(value, tb);
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+    return -1;
+}
+
+/* PEP 3333: a second call needs exc_info, and then replaces the headers, unless they have gone out already: then the
+ * exception goes on. */
+static int may_start(const struct start_response *s, PyObject *exc_info)
+{
+    if (!exc_info || exc_info == Py_None) {
+        if (s->called) {
+            PyErr_SetString(PyExc_AssertionError, "start_response was called twice, without exc_info");
+            return -1;
+        }
+        return 0;
+    }
+    if (!PyTuple_Check(exc_info)) {
+        PyErr_SetString(PyExc_TypeError, "start_response: exc_info must be a tuple");
+        return -1;
+    }
+    return s->body_started || s->x->response.head_sent ? raise_again(exc_info) : 0;
+}
+
+static int start(struct start_response *s, PyObject *status, PyObject *headers, PyObject *exc_info)
+{
+    struct response *r = &s->x->response;
+    struct str line;
+
+    if (may_start(s, exc_info) < 0 || latin1(status, "the status", NULL, &line) < 0) {
+        return -1;
+    }
+    s->called = false; /* what fails half-way does not count */
+    if (raise_response_error(response_start(r, line), NULL, status) < 0 || add_fields(r, headers) < 0) {
+        return -1;
+    }
+    s->called = true;
+    return 0;
+}
+
+/* The PEP passes all three by position; exc_info is taken by name as well. */
+static PyObject *call_start_response(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    PyObject *exc_info = n > 2 ? args[2] : NULL;
+    struct start_response *s = request_of(self);
+
+    if (!s) {
+        return NULL;
+    }
+    if (kwnames && PyTuple_GET_SIZE(kwnames) > 0) {
+        if (n != 2 || PyTuple_GET_SIZE(kwnames) != 1 ||
+            PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "exc_info") != 0) {
+            PyErr_SetString(PyExc_TypeError, "start_response takes its arguments by position");
+            return NULL;
+        }
+        exc_info = args[2];
+    } else if (n < 2 || n > 3) {
+        PyErr_Format(PyExc_TypeError, "start_response takes 2 or 3 arguments (%zd given)", n);
+        return NULL;
+    }
+    if (start(s, args[0], args[1], exc_info) < 0) {
+        return NULL;
+    }
+    Py_INCREF(s->write);
+    return s->write;
+}
+
+/* --- Body ------------------------------------------------------------------------------------------------------- */
+
+int start_response_body(struct start_response *s, PyObject *chunk)
+{
+    PyObject *exact = NULL;
+
+    if (!PyBytes_Check(chunk)) {
+        PyErr_Format(PyExc_TypeError, "the body must be made of bytes, not %.100s", Py_TYPE(chunk)->tp_name);
+        return -1;
+    }
+    if (PyBytes_GET_SIZE(chunk) == 0) {
+        return 0;
+    }
+    if (!s->called) {
+        PyErr_SetString(PyExc_AssertionError, "start_response was not called before the first piece of the body");
+        return -1;
+    }
+    if (!PyBytes_CheckExact(chunk)) { /* letting a subclass go may run Python code, which the loop must never do */
+        exact = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk));
+        if (!exact) {
+            return -1;
+        }
+        chunk = exact;
+    }
+    s->body_started = true;
+    int r = lend_push(s->lender, &s->x->response, chunk);
+    Py_XDECREF(exact);
+    return r;
+}
+
+static PyObject *call_write(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    struct start_response *s = request_of(self);
+
+    if (!s) {
+        return NULL;
+    }
+    if (PyVectorcall_NARGS(nargsf) != 1 || (kwnames && PyTuple_GET_SIZE(kwnames) > 0)) {
+        PyErr_SetString(PyExc_TypeError, "write takes 1 argument");
+        return NULL;
+    }
+    if (start_response_body(s, args[0]) < 0) {
+        return NULL;
+    }
+    if (s->body_started) {
+        exchange_flush(s->x);
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- Life ------------------------------------------------------------------------------------------------------- */
+
+static int bind_callable(PyObject **slot, PyTypeObject *type, vectorcallfunc call, struct start_response *s)
+{
+    if (!*slot) {
+        *slot = type->tp_alloc(type, 0);
+        if (!*slot) {
+            return -1;
+        }
+        ((struct callable *)*slot)->call = call;
+    }
+    ((struct callable *)*slot)->s = s;
+    return 0;
+}
+
+/* Ours again, if nobody else has it. */
+static void unbind_callable(PyObject **slot)
+{
+    if (!*slot) {
+        return;
+    }
+    ((struct callable *)*slot)->s = NULL;
+#ifdef Py_GIL_DISABLED
+    Py_CLEAR(*slot); /* a count seen by one thread says little about the others */
+#else
+    if (Py_REFCNT(*slot) > 1) {
+        Py_CLEAR(*slot);
+    }
+#endif
+}
+
+int start_response_begin(struct start_response *s, const struct module_state *types, struct lender *lender,
+                         struct exchange *x)
+{
+    s->x = x;
+    s->lender = lender;
+    s->called = false;
+    s->body_started = false;
+    if (bind_callable(&s->callable, types->start_response, call_start_response, s) < 0) {
+        return -1;
+    }
+    return bind_callable(&s->write, types->write, call_write, s);
+}
+
+void start_response_end(struct start_response *s)
+{
+    unbind_callable(&s->callable);
+    unbind_callable(&s->write);
+    s->x = NULL;
+}
+
+void start_response_finish(struct start_response *s)
+{
+    Py_CLEAR(s->callable);
+    Py_CLEAR(s->write);
+}
+
+static void dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyMemberDef members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct callable, call), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, MODULE_FUNCTION(dealloc)},
+    {Py_tp_call, MODULE_FUNCTION(PyVectorcall_Call)},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+
+PyType_Spec start_response_spec = {
+    .name = "_cwsgi.StartResponse",
+    .basicsize = sizeof(struct callable),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = slots,
+};
+
+PyType_Spec start_response_write_spec = {
+    .name = "_cwsgi.Write",
+    .basicsize = sizeof(struct callable),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = slots,
+};

@@ -1,0 +1,394 @@
+#include "wsgi/wsgi.h"
+
+#include <Python.h>
+#include <assert.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "python/gil.h"
+#include "python/pyerror.h"
+#include "python/pyhooks.h"
+#include "server/config/settings.h"
+#include "server/exec/app.h"
+#include "server/http/exchange.h"
+#include "wsgi/environ.h"
+#include "wsgi/file_wrapper.h"
+#include "wsgi/input.h"
+#include "wsgi/lend.h"
+#include "wsgi/module.h"
+#include "wsgi/start_response.h"
+
+/* One call of the application, from begin to end. Kept for the next one afterwards, with the objects in it that the
+ * application gave back. */
+struct call {
+    struct start_response start_response;
+    PyObject *input;    /* owned; kept between requests */
+    PyObject *environ;  /* owned */
+    PyObject *iterable; /* owned: what the application returned */
+    PyObject *iterator; /* owned; NULL when `iterable` is a list or tuple */
+    Py_ssize_t index;   /* of the next item in a list or tuple */
+    struct call *next;  /* in the free list */
+};
+
+struct wsgi {
+    struct app app; /* first: what the executor knows of us */
+    PyObject *module;
+    const struct module_state *types; /* borrowed from module */
+    PyObject *callable;               /* owned */
+    struct environ *environ;          /* owned */
+    PyObject *close_name;             /* owned: "close", interned */
+    struct pyhooks_around around;
+    struct lender lender;
+    struct call *spare; /* owned: free list */
+    bool sendfile;
+};
+
+static struct wsgi *wsgi_of(struct app *a)
+{
+    return (struct wsgi *)a;
+}
+
+/* --- Calls and their free list ------------------------------------------------------------------------------------ */
+
+static void destroy_call(struct call *c)
+{
+    start_response_finish(&c->start_response);
+    Py_XDECREF(c->input);
+    PyMem_Free(c);
+}
+
+static struct call *take_call(struct wsgi *w)
+{
+    struct call *c = w->spare;
+
+    if (c) {
+        w->spare = c->next;
+        return c;
+    }
+    c = PyMem_Calloc(1, sizeof(*c));
+    if (!c) {
+        PyErr_NoMemory();
+    }
+    return c;
+}
+
+static void give_call(struct wsgi *w, struct call *c)
+{
+#ifdef Py_GIL_DISABLED
+    (void)w;
+    destroy_call(c); /* several threads may be here: no list */
+#else
+    c->next = w->spare;
+    w->spare = c;
+#endif
+}
+
+/* --- The body ----------------------------------------------------------------------------------------------------- */
+
+static enum app_result failed(const struct exchange *x)
+{
+    const struct request *r = &x->request;
+
+    pyerror_log(LOG_LEVEL_ERROR, "Error handling request %.*s %.*s", (int)r->method.len, r->method.p,
+                (int)r->target.len, r->target.p);
+    return APP_FAILED;
+}
+
+static enum app_result complete(struct call *c, struct exchange *x)
+{
+    struct response *r = &x->response;
+
+    if (!c->start_response.called) {
+        PyErr_SetString(PyExc_AssertionError, "the application did not call start_response");
+        return failed(x);
+    }
+    response_end(r);
+    if (response_is_short(r)) {
+        PyErr_Format(PyExc_ValueError, "the body ends after %llu bytes, but its Content-Length is %lld",
+                     (unsigned long long)r->body_bytes, (long long)r->content_length);
+        return failed(x);
+    }
+    return APP_DONE;
+}
+
+/* A list or tuple may hold all of the body at hand: it is taken whole, each piece being lent and not copied. */
+static enum app_result push_items(struct call *c, struct exchange *x)
+{
+    bool list = PyList_CheckExact(c->iterable);
+
+    for (;;) {
+        Py_ssize_t n = list ? PyList_GET_SIZE(c->iterable) : PyTuple_GET_SIZE(c->iterable);
+        if (c->index >= n) {
+            return complete(c, x);
+        }
+        PyObject *item = list ? PyList_GET_ITEM(c->iterable, c->index) : PyTuple_GET_ITEM(c->iterable, c->index);
+        Py_INCREF(item);
+        c->index++;
+        int r = start_response_body(&c->start_response, item);
+        Py_DECREF(item);
+        if (r < 0) {
+            return failed(x);
+        }
+        if (c->index < n && !exchange_wants_more(x)) {
+            return APP_MORE;
+        }
+    }
+}
+
+static enum app_result push_next(struct call *c, struct exchange *x)
+{
+    PyObject *item = Py_TYPE(c->iterator)->tp_iternext(c->iterator);
+
+    if (!item) {
+        if (!PyErr_Occurred()) {
+            return complete(c, x);
+        }
+        if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+            return failed(x);
+        }
+        PyErr_Clear();
+        return complete(c, x);
+    }
+    int r = start_response_body(&c->start_response, item);
+    Py_DECREF(item);
+    return r < 0 ? failed(x) : APP_MORE;
+}
+
+/* The whole of a file, if the wrapper has one. 1: pushed, 0: iterate it, -1 with an exception. */
+static int push_file(struct wsgi *w, struct call *c, struct exchange *x)
+{
+    struct chunk chunk;
+
+    if (!w->sendfile || !c->start_response.called || !file_wrapper_chunk(c->iterable, &chunk)) {
+        return 0;
+    }
+    if (chunk.len == 0) {
+        chunk.release(chunk.owner);
+        return 1;
+    }
+    if (response_push(&x->response, &chunk) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 1;
+}
+
+/* What the application returned decides how its body is taken. */
+static enum app_result first(struct wsgi *w, struct call *c, struct exchange *x)
+{
+    PyTypeObject *type = Py_TYPE(c->iterable);
+
+    if (type == &PyList_Type || type == &PyTuple_Type) {
+        return push_items(c, x);
+    }
+    if (type == w->types->file_wrapper) {
+        int r = push_file(w, c, x);
+        if (r != 0) {
+            return r < 0 ? failed(x) : complete(c, x);
+        }
+    }
+    c->iterator = PyObject_GetIter(c->iterable);
+    return c->iterator ? push_next(c, x) : failed(x);
+}
+
+/* --- struct app --------------------------------------------------------------------------------------------------- */
+
+static void attach(struct app *a)
+{
+    (void)a;
+    gil_acquire();
+    lend_attached(true);
+}
+
+static void detach(struct app *a)
+{
+    (void)a;
+    lend_attached(false);
+    gil_release();
+}
+
+static enum app_result begin(struct app *a, struct exchange *x)
+{
+    struct wsgi *w = wsgi_of(a);
+    struct call *c = take_call(w);
+
+    x->app = c;
+    if (!c) {
+        return failed(x);
+    }
+    if (!c->input && !(c->input = input_new(w->types))) {
+        return failed(x);
+    }
+    input_begin(c->input, x->body);
+    if (start_response_begin(&c->start_response, w->types, &w->lender, x) < 0) {
+        return failed(x);
+    }
+    c->environ = environ_make(w->environ, x, c->input);
+    if (!c->environ || (w->around.pre && pyhooks_before_request(&w->around, c->environ) < 0)) {
+        return failed(x);
+    }
+
+    PyObject *args[] = {NULL, c->environ, c->start_response.callable};
+    c->iterable = PyObject_Vectorcall(w->callable, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    return c->iterable ? first(w, c, x) : failed(x);
+}
+
+static enum app_result next(struct app *a, struct exchange *x)
+{
+    struct call *c = x->app;
+
+    (void)a;
+    return c->iterator ? push_next(c, x) : push_items(c, x);
+}
+
+/* PEP 3333: called once, however the request went. What it raises cannot change the answer any more. */
+static void close_iterable(struct wsgi *w, struct call *c, const struct exchange *x)
+{
+    if (PyList_CheckExact(c->iterable) || PyTuple_CheckExact(c->iterable)) {
+        return;
+    }
+    PyObject *method = PyObject_GetAttr(c->iterable, w->close_name);
+    if (!method) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            failed(x);
+        }
+        PyErr_Clear();
+        return;
+    }
+    PyObject *r = PyObject_CallNoArgs(method);
+    Py_DECREF(method);
+    if (!r) {
+        failed(x);
+    }
+    Py_XDECREF(r);
+}
+
+static PyObject *latin1(struct str s)
+{
+    return PyUnicode_DecodeLatin1(s.p, (Py_ssize_t)s.len, NULL);
+}
+
+static void call_post_request(struct wsgi *w, struct call *c, const struct response *r)
+{
+    PyObject *status = latin1(r->status_line);
+    PyObject *headers = PyList_New(0);
+    bool ok = status && headers;
+
+    for (size_t i = 0; ok && i < r->n_fields; i++) {
+        PyObject *pair = Py_BuildValue("(NN)", latin1(r->fields[i].name), latin1(r->fields[i].value));
+        ok = pair && PyList_Append(headers, pair) == 0;
+        Py_XDECREF(pair);
+    }
+    if (ok) {
+        pyhooks_after_request(&w->around, c->environ, status, headers);
+    } else {
+        pyerror_log(LOG_LEVEL_ERROR, "post_request could not be called");
+    }
+    Py_XDECREF(headers);
+    Py_XDECREF(status);
+}
+
+static void end(struct app *a, struct exchange *x)
+{
+    struct wsgi *w = wsgi_of(a);
+    struct call *c = x->app;
+
+    if (!c) {
+        return; /* begin had no memory */
+    }
+    if (c->iterable) {
+        close_iterable(w, c, x);
+    }
+    if (w->around.post && c->environ) {
+        call_post_request(w, c, &x->response);
+    }
+    Py_CLEAR(c->iterator);
+    Py_CLEAR(c->iterable);
+    c->index = 0;
+    Py_CLEAR(c->environ);
+    start_response_end(&c->start_response);
+    if (c->input) {
+        input_end(c->input);
+        if (Py_REFCNT(c->input) > 1) {
+            Py_CLEAR(c->input); /* the application keeps it */
+        }
+    }
+    x->app = NULL;
+    give_call(w, c);
+}
+
+static int reap_pending(const struct app *a)
+{
+    return lend_pending(&((const struct wsgi *)a)->lender);
+}
+
+static void reap(struct app *a)
+{
+    lend_reap(&wsgi_of(a)->lender);
+}
+
+/* --- Life --------------------------------------------------------------------------------------------------------- */
+
+static int prepare(struct wsgi *w, const struct settings *s)
+{
+    w->module = PyImport_ImportModule("_cwsgi");
+    if (!w->module) {
+        return -1;
+    }
+    w->types = module_state(w->module);
+    w->close_name = PyUnicode_InternFromString("close");
+    w->environ = w->close_name ? environ_create(s, w->types) : NULL;
+    if (!w->environ) {
+        return -1;
+    }
+    w->sendfile = s->sendfile;
+    return pyhooks_around(&w->around);
+}
+
+enum load_result wsgi_create(struct app **out, const struct settings *s, const char *address)
+{
+    enum load_result r = LOAD_IMPORT_FAILED;
+    struct wsgi *w = calloc(1, sizeof(*w));
+
+    *out = NULL;
+    if (!w) {
+        log_error("out of memory");
+        return r;
+    }
+    w->app = (struct app){attach, detach, begin, next, end, reap_pending, reap};
+    if (prepare(w, s) < 0) {
+        pyerror_log(LOG_LEVEL_ERROR, "The WSGI side could not be made");
+        goto fail;
+    }
+    r = load_app(address, &w->callable);
+    if (r != LOAD_OK) {
+        goto fail;
+    }
+    *out = &w->app;
+    return LOAD_OK;
+
+fail:
+    wsgi_destroy(&w->app);
+    return r;
+}
+
+void wsgi_destroy(struct app *a)
+{
+    struct wsgi *w = wsgi_of(a);
+
+    if (!w) {
+        return;
+    }
+    while (w->spare) {
+        struct call *c = w->spare;
+        w->spare = c->next;
+        destroy_call(c);
+    }
+    lend_finish(&w->lender);
+    pyhooks_around_finish(&w->around);
+    environ_destroy(w->environ);
+    Py_XDECREF(w->callable);
+    Py_XDECREF(w->close_name);
+    Py_XDECREF(w->module);
+    free(w);
+}
