@@ -1,0 +1,24 @@
+# A front for those who type `make`: Meson builds, the scripts under tools/ do the rest.
+.PHONY: all run test lint sanitize clean help
+.NOTPARALLEL:
+
+all: ## build build/cwsgi
+	@tools/build
+
+run: ## serve examples/hello_flask on https://localhost:8080/hello until Ctrl-C
+	@tools/run
+
+test: ## every test
+	@tools/test
+
+lint: ## formatting, clang-tidy, layers, scripts
+	@tools/lint
+
+sanitize: ## every test under the address and undefined behaviour sanitizers, in build-asan
+	@tools/test --sanitize
+
+clean: ## remove what was built
+	@rm -rf build build-*
+
+help: ## this text
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile

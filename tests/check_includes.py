@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Holds the layers: a file includes only its own folder and those below, and every include starts at the root."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# From the bottom up. A folder may include itself and every one of server/ before it.
+SERVER = ["server/base", "server/config", "server/net", "server/http", "server/exec", "server/process"]
+ALLOWED = {folder: SERVER[: i + 1] for i, folder in enumerate(SERVER)}
+ALLOWED["python"] = ["python", "server/base", "server/config", "server/process/hooks.h"]
+ALLOWED["wsgi"] = [
+    "wsgi",
+    "python",
+    "server/base",
+    "server/config",
+    "server/net/chunk.h",
+    "server/http",
+    "server/exec/app.h",
+]
+EVERYTHING = [*SERVER, "python", "wsgi"]
+INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def faults():
+    files = [ROOT / "main.c"]
+    for folder in EVERYTHING:
+        files += sorted(p for p in (ROOT / folder).iterdir() if p.suffix in (".c", ".h", ".def"))
+    for top in ("server", "python", "wsgi"):
+        for path in sorted((ROOT / top).rglob("*.[ch]")):
+            if path not in files:
+                yield path, f"is in a folder that no layer is named for: {path.parent.relative_to(ROOT)}"
+
+    seen = {}
+    for path in files:
+        name = path.relative_to(ROOT)
+        folder = str(name.parent)
+        if path.name in seen:
+            yield path, f"has the same name as {seen[path.name]}"
+        seen[path.name] = name
+        if path.suffix == ".c" and path.name != "main.c" and not path.with_suffix(".h").exists():
+            yield path, f"has no header {path.stem}.h"
+
+        allowed = ALLOWED.get(folder, EVERYTHING)
+        for kind, target in INCLUDE.findall(path.read_text()):
+            if kind == "<":
+                if folder.startswith("server") and Path(target).name == "Python.h":
+                    yield path, "includes Python.h: server/ knows no Python"
+                continue
+            if not (ROOT / target).is_file():
+                yield path, f'includes "{target}", which does not start at the root'
+            elif str(Path(target).parent) not in allowed and target not in allowed:
+                yield path, f'includes "{target}", which is not below {folder}'
+
+
+def main():
+    found = [f"{path.relative_to(ROOT)}: {text}" for path, text in faults()]
+    print("\n".join(found) if found else "includes: the layers hold")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""Starts the real binary in a folder of its own, looks at it from outside, and puts it away again."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from wire import Connection, Reply
+
+TESTS = Path(__file__).resolve().parent.parent
+REPO = TESTS.parent
+APPS = TESTS / "apps"
+BINARY = os.path.abspath(os.environ.get("CWSGI") or REPO / "build" / "cwsgi")
+IS_GUNICORN = os.path.basename(BINARY) == "gunicorn"
+PRODUCT = "gunicorn" if IS_GUNICORN else "cwsgi"
+SLOW = float(os.environ.get("CWSGI_TEST_SLOW", "1"))
+BOUND = 30 * SLOW  # how long anything may take before it counts as hanging; no test is decided by it otherwise
+EXTRA_ARGS = os.environ.get("CWSGI_TEST_ARGS", "").split()
+
+ours = pytest.mark.ours
+
+# What would lead the server to another configuration or environment than the test says.
+STRAY_VARIABLES = (
+    "CWSGI CWSGI_CMD_ARGS FORWARDED_ALLOW_IPS GUNICORN_CMD_ARGS PORT PYTHONHOME PYTHONPATH PYTHONSTARTUP"
+    " SCRIPT_NAME SENDFILE VIRTUAL_ENV WEB_CONCURRENCY LD_PRELOAD"
+).split()
+REPORTS = ("runtime error:", "AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "Fatal Python error", "Assertion `")
+
+
+def environment(**changes):
+    env = {k: v for k, v in os.environ.items() if k not in STRAY_VARIABLES}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    # Set here and not by the caller, so that a plain `pytest` is right for every kind of build.
+    sanitizers = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    suppressions = TESTS / "lsan.supp"
+    if suppressions.exists():
+        sanitizers["LSAN_OPTIONS"] = f"suppressions={suppressions}:print_suppressions=0"
+    for name, value in sanitizers.items():
+        env[name] = ":".join(filter(None, [value, env.get(name)]))
+    env.update(changes)
+    return {k: v for k, v in env.items() if v is not None}
+
+
+def wait_until(true, what, bound=None):
+    end = time.monotonic() + (bound or BOUND)
+    while not (result := true()):
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.005)
+    return result
+
+
+def free_port():
+    """A port that nobody listens on, outside the range that the kernel gives to clients."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port
+
+
+def listening(port):
+    """Asks the kernel's table, since a trial connection would be one request more for the server."""
+    entry = re.compile(rf"^\s*\d+: [0-9A-F]+:{port:04X} \S+ 0A ", re.MULTILINE)
+    tables = [t for t in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if t.exists()]
+    return any(entry.search(t.read_text()) for t in tables)
+
+
+def processes():
+    """(pid, parent, session, state) of every process."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue  # it ended while we looked
+            state, parent, _, session = stat.rpartition(")")[2].split()[:4]
+            yield int(entry), int(parent), int(session), state
+
+
+def in_session(session):
+    return [pid for pid, _, s, state in processes() if s == session and state != "Z"]
+
+
+def command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def run(*args, cwd=None, env=None, exe=BINARY, **options):
+    """Runs the binary to its end: for what never serves."""
+    return subprocess.run(
+        [exe, *args], cwd=cwd, env=env or environment(), text=True, capture_output=True, timeout=BOUND, **options
+    )
+
+
+class Server:
+    live = []  # those whose logs are shown when a test fails
+
+    def __init__(self, folder, app, *args, exe=BINARY, env=None, port=None, host="127.0.0.1", tls=None, wait=True):
+        self.dir = Path(folder)
+        self.port = port or free_port()
+        self.tls = tls
+        self.tracebacks_expected = False  # set by tests that make the application fail
+        self.status_expected = 0          # None: the test has seen to it
+        self.access_path = self.dir / "access.log"
+        self.stderr_path = self.dir / "stderr.txt"
+        self.calls_path = self.dir / "calls.txt"
+        argv = [exe]
+        if host:  # None: the configuration file says where
+            argv += ["-b", f"{host}:{self.port}"]
+        if "--access-logfile" not in args:
+            argv += ["--access-logfile", str(self.access_path)]
+        if tls:
+            argv += ["--certfile", str(tls.cert), "--keyfile", str(tls.key)]
+        argv += [*EXTRA_ARGS, *map(str, args)]
+        argv += [app] if app else []
+        with open(self.dir / "stdout.txt", "ab") as out, open(self.stderr_path, "ab") as err:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=self.dir,
+                env=env or environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
+        Server.live.append(self)
+        if wait:
+            wait_until(lambda: listening(self.port) or self.process.poll() is not None, "it listens")
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log()}"
+
+    # Looking at it.
+
+    def log(self):
+        """Everything that it has said, wherever the log went."""
+        files = [self.stderr_path, *sorted(self.dir.glob("server*.log*")), *sorted(self.dir.glob("logs/server*.log*"))]
+        return "".join(f.read_text(errors="replace") for f in files if f.is_file())
+
+    def wait_log(self, text):
+        wait_until(lambda: text in self.log(), f"the log has {text!r}")
+
+    def access(self, path=None):
+        file = Path(path or self.access_path)
+        return file.read_text().splitlines() if file.exists() else []
+
+    def wait_access(self, pattern, count=1):
+        """The lines that match, once there are that many: a line is written after its response was."""
+        return wait_until(
+            lambda: (m := [a for a in self.access() if re.search(pattern, a)]) and len(m) >= count and m,
+            f"the access log has {pattern!r}, {count} times",
+        )
+
+    def calls(self):
+        """What the application was called for: "pid METHOD target" lines of apps/probe.py."""
+        return self.calls_path.read_text().splitlines() if self.calls_path.exists() else []
+
+    def wait_call(self, text):
+        wait_until(lambda: any(text in c for c in self.calls()), f"the application was called for {text!r}")
+
+    def children(self):
+        return sorted(pid for pid, parent, _, state in processes() if parent == self.pid and state != "Z")
+
+    def workers(self, n):
+        """Their pids, once there are exactly `n`."""
+        return wait_until(lambda: (c := self.children()) and len(c) == n and c, f"there are {n} workers")
+
+    # Talking to it.
+
+    def connect(self, timeout=None, rcvbuf=None):
+        sock = socket.socket()
+        sock.settimeout(timeout or BOUND)
+        if rcvbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        sock.connect(("127.0.0.1", self.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls:
+            sock = self.tls.client.wrap_socket(sock, server_hostname="localhost")
+        return Connection(sock)
+
+    def request(self, method, path, headers=(), body=None, version="HTTP/1.1"):
+        with self.connect() as c:
+            return c.request(method, path, headers, body, version)
+
+    def get(self, path="/", *headers) -> Reply:
+        return self.request("GET", path, headers)
+
+    def send_raw(self, data):
+        """Everything that comes back until the server closes."""
+        with self.connect() as c:
+            c.send(data)
+            return c.take_rest()
+
+    def background(self, method, *args, **kwargs):
+        """self.<method>(...) on another thread: a future."""
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(getattr(self, method), *args, **kwargs)
+        pool.shutdown(wait=False)
+        return future
+
+    def url(self, path="/"):
+        return f"{'https' if self.tls else 'http'}://localhost:{self.port}{path}"
+
+    # Ending it.
+
+    def signal(self, name):
+        os.kill(self.pid, getattr(signal, "SIG" + name))
+
+    def wait(self):
+        return self.process.wait(timeout=BOUND)
+
+    def stop(self, name="TERM"):
+        """Its exit status."""
+        if self.process.poll() is None:
+            self.signal(name)
+        return self.wait()
+
+    def close(self):
+        """Teardown: stops it if the test has not, and fails if it leaves anything behind."""
+        faults = []
+        try:
+            status = self.stop()
+            if self.status_expected is not None and status != self.status_expected:
+                faults.append(f"exit status {status}")
+            wait_until(lambda: not in_session(self.pid), "its processes are gone", 5 * SLOW)
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            faults.append(f"{e}: {[(p, command(p)) for p in in_session(self.pid)]}")
+            for pid in in_session(self.pid):
+                os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        finally:
+            Server.live.remove(self)
+        log = self.log()
+        bad = REPORTS if self.tracebacks_expected else (*REPORTS, "Traceback")
+        faults += [f"the log has {text!r}" for text in bad if text in log]
+        assert not faults, f"{'; '.join(faults)}\n{log}"
+
+
+class Certificate:
+    """A self-signed certificate for localhost, made by openssl, and a client that trusts nothing else."""
+
+    def __init__(self, folder, name="localhost"):
+        self.cert, self.key = Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            + ["-days", "30", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+            + ["-keyout", str(self.key), "-out", str(self.cert)],
+            check=True,
+            capture_output=True,
+        )
+        self.client = ssl.create_default_context(cafile=str(self.cert))
+
+
+class Load:
+    """Threads that send requests without a pause and note every failure."""
+
+    def __init__(self, server, threads, one_round):
+        self.server, self.failures, self.replies = server, [], []
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(one_round,)) for _ in range(threads)]
+
+    def _run(self, one_round):
+        while not self.stopping.is_set():
+            try:
+                self.replies.append(one_round(self.server))
+            except Exception as e:  # whatever went wrong is for the test to judge
+                self.failures.append(repr(e))
+
+    def wait_replies(self, n):
+        """Until `n` more have come."""
+        target = len(self.replies) + n
+        wait_until(lambda: len(self.replies) >= target or len(self.failures) > 100, f"{n} more replies come")
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for t in self.threads:
+            t.join(BOUND)
+
+
+def folder_with_apps(folder):
+    shutil.copytree(APPS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+

@@ -1,0 +1,148 @@
+"""Requests that are refused: a clean 4xx, an end of the connection, a line in the access log, and the application is
+never called."""
+
+import re
+
+import pytest
+
+from harness import IS_GUNICORN, ours, wait_until
+
+HOST = "Host: localhost\r\n"
+
+
+def with_head(lines, body=""):
+    return f"POST /refused HTTP/1.1\r\n{HOST}{lines}\r\n{body}"
+
+
+def ours_(name, status, request):
+    return pytest.param(status, request, id=name, marks=ours)
+
+
+def row(name, status, request):
+    return pytest.param(status, request, id=name)
+
+
+LENGTH = "Content-Length: 3\r\n"
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+
+TABLE = [
+    row("one word", 400, "FOO\r\n\r\n"),
+    row("two words", 400, f"GET /refused\r\n{HOST}\r\n"),
+    row("four words", 400, f"GET /refused HTTP/1.1 x\r\n{HOST}\r\n"),
+    row("version 9.9", (400, 505), f"GET /refused HTTP/9.9\r\n{HOST}\r\n"),
+    ours_("version 2.0", (400, 505), f"GET /refused HTTP/2.0\r\n{HOST}\r\n"),
+    row("version in lower case", 400, f"GET /refused http/1.1\r\n{HOST}\r\n"),
+    row("version without a point", 400, f"GET /refused HTTP/11\r\n{HOST}\r\n"),
+    row("method in lower case", 400, f"get /refused HTTP/1.1\r\n{HOST}\r\n"),
+    row("method with a colon", 400, f"G:T /refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("target without a slash", 400, f"GET refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("target with a control character", 400, f"GET /refu\x01sed HTTP/1.1\r\n{HOST}\r\n"),
+    row("request line of 5014 bytes", (400, 414), f"GET /{'a' * 5000} HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("no host", 400, "GET /refused HTTP/1.1\r\n\r\n"),
+    ours_("two hosts", 400, f"GET /refused HTTP/1.1\r\n{HOST}{HOST}\r\n"),
+    ours_("host with a space", 400, "GET /refused HTTP/1.1\r\nHost: a b\r\n\r\n"),
+    row("header without a colon", 400, with_head("X-A\r\n")),
+    row("header without a name", 400, with_head(": 1\r\n")),
+    row("header name with @", 400, with_head("X@A: 1\r\n")),
+    row("header name with a space", 400, with_head("X A: 1\r\n")),
+    row("space before the colon", 400, with_head("X-A : 1\r\n")),
+    row("tab before the colon", 400, with_head("X-A\t: 1\r\n")),
+    row("folded header", 400, with_head("X-A: 1\r\n 2\r\n")),
+    row("first header folded", 400, f"GET /refused HTTP/1.1\r\n {HOST}\r\n"),
+    row("NUL in a value", 400, with_head("X-A: 1\0\r\n")),
+    ours_("control character in a value", 400, with_head("X-A: 1\x01\r\n")),
+    row("bare CR in a value", 400, with_head("X-A: 1\rX-B: 2\r\n")),
+    row("bare LF in a value", 400, with_head("X-A: 1\nX-B: 2\r\n")),
+    ours_("bare LF everywhere", 400, "GET /refused HTTP/1.1\nHost: localhost\n\n"),
+    ours_("bare LF after the request line", 400, f"GET /refused HTTP/1.1\n{HOST}\r\n"),
+    row("header of 9000 bytes", 431, with_head(f"X-A: {'a' * 9000}\r\n")),
+    row("101 headers", 431, with_head("X-A: 1\r\n" * 101)),
+    row("head without an end", 431, f"GET /refused HTTP/1.1\r\n{HOST}" + f"X-A: {'a' * 1000}\r\n" * 1000),
+    row("both lengths", 400, with_head(LENGTH + CHUNKED, "3\r\nabc\r\n0\r\n\r\n")),
+    row("both lengths, the other way round", 400, with_head(CHUNKED + LENGTH, "3\r\nabc\r\n0\r\n\r\n")),
+    row("two different lengths", 400, with_head(LENGTH + "Content-Length: 4\r\n", "abcd")),
+    row("two equal lengths", 400, with_head(LENGTH + LENGTH, "abc")),
+    row("a list of lengths", 400, with_head("Content-Length: 3, 3\r\n", "abc")),
+    row("signed length", 400, with_head("Content-Length: +3\r\n", "abc")),
+    row("negative length", 400, with_head("Content-Length: -3\r\n", "abc")),
+    row("hexadecimal length", 400, with_head("Content-Length: 0x3\r\n", "abc")),
+    row("length with a space", 400, with_head("Content-Length: 3 3\r\n", "abc")),
+    ours_("empty length", 400, with_head("Content-Length: \r\n")),
+    ours_("length beyond 64 bits", (400, 413), with_head("Content-Length: 99999999999999999999\r\n")),
+    row("chunked twice", 400, with_head(CHUNKED + CHUNKED, "0\r\n\r\n")),
+    row("chunked is not last", (400, 501), with_head("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n")),
+    row("unknown coding", (400, 501), with_head("Transfer-Encoding: foo\r\n", "0\r\n\r\n")),
+    ours_("gzip alone", (400, 501), with_head("Transfer-Encoding: gzip\r\n", "0\r\n\r\n")),
+    ours_("misspelt chunked", (400, 501), with_head("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n")),
+    row("chunked in HTTP/1.0", 400, f"POST /refused HTTP/1.0\r\n{HOST}{CHUNKED}\r\n0\r\n\r\n"),
+    ours_("chunk size in other letters", 400, with_head(CHUNKED, "zz\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size missing", 400, with_head(CHUNKED, "\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size negative", 400, with_head(CHUNKED, "-3\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size with 0x", 400, with_head(CHUNKED, "0x3\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size beyond 64 bits", (400, 413), with_head(CHUNKED, "fffffffffffffffff\r\nabc")),
+    ours_("chunk size then bare LF", 400, with_head(CHUNKED, "3\nabc\r\n0\r\n\r\n")),
+    ours_("chunk longer than its size", 400, with_head(CHUNKED, "3\r\nabcd\r\n0\r\n\r\n")),
+    ours_("bad trailer", 400, with_head(CHUNKED, "0\r\nX A: 1\r\n\r\n")),
+    row("unknown expectation", 417, with_head("Expect: foo\r\n" + LENGTH, "abc")),
+    row("TLS bytes on a plain port", 400, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("status, request_text", TABLE)
+def test_is_refused(site, status, request_text):
+    lines, calls = len(site.access()), len(site.calls())
+    statuses = (status,) if isinstance(status, int) else status
+    raw = site.send_raw(request_text.encode("latin-1"))
+    head, _, body = raw.partition(b"\r\n\r\n")
+    found = re.match(rb"HTTP/1\.[01] (\d{3}) [^\r\n]+\r\n", raw)
+    assert found and int(found[1]) in statuses, raw
+    assert len(re.findall(rb"(?m)^HTTP/1\.", raw)) == 1, "one answer and no second one"
+    assert b"\r\nconnection: close" in head.lower()
+    assert f"\r\ncontent-length: {len(body)}".encode() in head.lower() + b"\r\n"
+    assert len(site.calls()) == calls
+    assert site.get("/").status == 200
+    if not IS_GUNICORN:  # which writes no line for what it could not parse
+        wait_until(lambda: any(f'" {int(found[1])} ' in a for a in site.access()[lines:]), "the refusal is logged")
+
+
+@ours
+def test_refusal_is_logged_with_what_was_asked(site):
+    site.send_raw(b"GET /refused HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
+    site.wait_access(r'^127\.0\.0\.1 - - \[.*\] "GET /refused HTTP/1\.1" 400 \d+ "-" "-"$')
+
+
+def test_longest_head_that_is_taken(site):
+    fields = [f"X-{i}: 1" for i in range(97)]
+    reply = site.get("/" + "a" * 4000, f"X-Long: {'a' * 8000}", "Connection: close", *fields)
+    assert (reply.status, reply.body) == (200, b"Hello, World!")
+
+
+@pytest.mark.parametrize(
+    "option, request_text, status",
+    [
+        (["--limit-request-line", "50"], f"GET /{'a' * 50} HTTP/1.1\r\n{HOST}\r\n", 400),
+        (["--limit-request-fields", "2"], with_head("X-A: 1\r\nX-B: 1\r\n"), 431),
+        (["--limit-request-field_size", "50"], with_head(f"X-A: {'a' * 60}\r\n"), 431),
+    ],
+)
+def test_limit_can_be_set(server, option, request_text, status):
+    s = server("probe:app", *option)
+    assert s.get("/", "Connection: close").status == 200
+    assert s.send_raw(request_text.encode()).startswith(f"HTTP/1.1 {status} ".encode())
+    assert len(s.calls()) == 1
+
+
+@ours
+def test_request_line_limit_may_be_above_gunicorns_cap(server):
+    s = server("probe:app", "--limit-request-line", "20000")
+    assert s.get("/" + "a" * 15000).status == 200
+
+
+@ours
+def test_plain_request_on_a_tls_port_leaves_it_well(server, certificate):
+    s = server("probe:app", tls=certificate)
+    s.tls = None
+    s.send_raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    s.tls = certificate
+    assert s.get("/").status == 200
+    assert s.calls() and len(s.calls()) == 1

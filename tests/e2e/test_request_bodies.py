@@ -1,0 +1,169 @@
+"""Request bodies: lengths and chunks, large and small, Expect, and clients that leave halfway."""
+
+import hashlib
+import os
+from urllib.parse import quote
+
+import pytest
+
+from harness import environment, ours, wait_until
+from wire import encode
+
+BIG = os.urandom(1 << 20) * 5
+
+
+def pieces(data, size):
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"\r\n\r\n", bytes(range(256)) * 300, [], [b"x"], [b"one", b"two", b"\r\n0\r\n\r\n"], [b"a"] * 2000],
+    ids=["empty", "byte", "line breaks", "75 KiB", "no chunk", "chunk", "chunks", "2000 chunks"],
+)
+def test_body_is_echoed(site, body):
+    whole = body if isinstance(body, bytes) else b"".join(body)
+    assert site.request("POST", "/echo", body=body).body == whole
+
+
+@pytest.mark.parametrize("body", [BIG, pieces(BIG, 100_000), pieces(BIG, 1000)], ids=["length", "chunks", "tiny chunks"])
+def test_large_body_arrives_whole(site, body):
+    reply = site.request("POST", "/digest", body=body)
+    assert reply.text == f"{len(BIG)} {hashlib.sha256(BIG).hexdigest()}"
+
+
+def test_large_body_is_echoed(site):
+    assert hashlib.sha256(site.request("POST", "/echo", body=BIG).body).digest() == hashlib.sha256(BIG).digest()
+
+
+def test_trailers_and_extensions_of_chunks_are_dropped(site):
+    body = b'3;ext=1\r\nabc\r\n003;a="b"\r\ndef\r\n0\r\nX-Trailer: 1\r\nX-Other: 2\r\n\r\n'
+    raw = site.send_raw(encode("POST", "/echo", ["Connection: close", "Transfer-Encoding: chunked"]) + body)
+    assert raw.endswith(b"\r\n\r\nabcdef")
+
+
+@ours
+def test_unread_body_does_not_hurt_the_next_request(site):
+    with site.connect() as c:
+        for body in (b"x" * 300_000, [b"y" * 1000] * 300):
+            assert c.request("POST", "/hello", body=body).body == b"Hello, World!"
+        assert c.request("POST", "/echo", body=b"mine").body == b"mine"
+
+
+LINES = b"one\ntwo\n\nlast"
+
+READING = {
+    "read": [LINES, b"", b""],
+    "read_none": [LINES],
+    "read_some": [b"one", b"", b"\ntwo", b"\n\nlast", b""],
+    "readline": [b"one\n", b"tw", b"o\n", b"\n"],
+    "readline_end": [b"one\n", b"two\n", b"\n", b"last", b"", b""],
+    "readlines": [b"one\n", b"two\n", b"\n", b"last"],
+    "iterate": [b"one\n", b"two\n", b"\n", b"last"],
+    "mixed": [b"one\n", b"tw", b"o\n", b"\nlast"],
+}
+
+
+@pytest.mark.parametrize("body", [LINES, pieces(LINES, 2)], ids=["length", "chunks"])
+@pytest.mark.parametrize("how", READING)
+def test_input_is_read_by(site, how, body):
+    assert site.request("POST", f"/reading?how={how}", body=body).text == repr(READING[how])
+
+
+def test_readlines_with_a_hint_loses_nothing(site):
+    lines = eval(site.request("POST", "/reading?how=readlines_hint", body=LINES).text)
+    assert [line for line in lines if line != b"|"] == READING["readlines"]
+
+
+def test_input_without_a_body_is_empty(site):
+    assert site.get("/reading?how=read").text == repr([b"", b"", b""])
+
+
+# Expect.
+
+
+def test_continue_comes_before_the_body(site):
+    with site.connect() as c:
+        c.send(encode("POST", "/echo", ["Expect: 100-continue", "Content-Length: 4", "Connection: close"]))
+        assert c.head().status == 100
+        c.send(b"body")
+        reply = c.reply()
+        assert (reply.status, reply.body) == (200, b"body")
+
+
+@ours
+def test_body_that_is_there_already_needs_no_continue(site):
+    # RFC 9110 10.1.1: the interim answer may be left out once some of the body has come.
+    with site.connect() as c:
+        reply = c.request("POST", "/echo", ["Expect: 100-continue"], body=b"body")
+        assert (reply.status, reply.body) == (200, b"body")
+        assert c.request("POST", "/echo", body=b"next").body == b"next"
+
+
+def test_expect_is_ignored_on_http_1_0(site):
+    # RFC 9110 10.1.1.
+    with site.connect() as c:
+        reply = c.request("POST", "/echo", ["Expect: 100-continue"], body=b"body", version="HTTP/1.0")
+        assert (reply.interim, reply.body) == ([], b"body")
+
+
+@pytest.fixture(scope="module")
+def limited(module_server):
+    return module_server("probe:app", "--limit-request-body", "1000")
+
+
+@ours
+def test_too_large_body_is_refused_before_it_is_sent(limited):
+    with limited.connect() as c:
+        c.send(encode("POST", "/echo", ["Expect: 100-continue", "Content-Length: 1001"]))
+        reply = c.reply()
+        assert (reply.status, reply.interim, reply["Connection"]) == (413, [], "close")
+        assert c.closed()
+
+
+@ours
+@pytest.mark.parametrize("body", [b"x" * 1001, [b"x" * 500] * 3], ids=["length", "chunks"])
+def test_too_large_body_is_refused(limited, body):
+    before = len(limited.calls())
+    assert limited.request("POST", "/echo", body=body).status == 413
+    assert limited.request("POST", "/echo", body=b"x" * 1000).body == b"x" * 1000
+    assert len(limited.calls()) == before + 1
+
+
+# Clients that leave.
+
+
+@pytest.mark.parametrize(
+    "start", [encode("POST", "/left", ["Content-Length: 1000"]) + b"x" * 10,
+              encode("POST", "/left", ["Transfer-Encoding: chunked"]) + b"a\r\n" + b"x" * 10],
+    ids=["length", "chunks"],
+)  # fmt: skip
+@ours
+def test_client_that_leaves_in_its_body_reaches_no_application(site, start):
+    with site.connect() as c:
+        c.send(start)
+    for _ in range(3):
+        assert site.request("POST", "/echo", body=b"still well").body == b"still well"
+    assert not any("/left" in call for call in site.calls())
+
+
+@ours
+def test_bodies_sent_slowly_by_many_block_nobody(site):
+    slow = [site.connect() for _ in range(8)]
+    for c in slow:
+        c.send(encode("POST", "/echo", ["Content-Length: 4"]) + b"ab")
+    assert site.get(f"/hello?{quote('x y')}").status == 200
+    for c in slow:
+        c.send(b"cd")
+    assert [c.reply().body for c in slow] == [b"abcd"] * 8
+    for c in slow:
+        c.close()
+
+
+@ours
+def test_spilled_bodies_leave_no_file_behind(server, tmp_path):
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    s = server("probe:app", env=environment(TMPDIR=str(spill)))
+    assert s.request("POST", "/digest", body=BIG).status == 200
+    wait_until(lambda: not list(spill.iterdir()), "no file is left")
