@@ -161,6 +161,10 @@ static int set_environment(const struct strings *pairs, struct buf *error)
 static int read_settings(struct program *p, struct buf *error)
 {
     struct settings *s = &p->settings;
+    /* As gunicorn: a configuration file may import what lies beside it. */
+    if (interp_set_paths(NULL, NULL, error) < 0) {
+        return refuse(p, error);
+    }
     if (configfile_run(s, p->cli.config, error) < 0 || settings_check(s, error) < 0) {
         return refuse(p, error);
     }

@@ -9,8 +9,9 @@ struct venv;
 
 /* 0, or -1 with one sentence in `error`. argv becomes sys.argv (argv[0]: our own path). */
 int interp_start(const struct venv *venv, int argc, char **argv, struct buf *error);
-/* Runs atexit functions and ends the interpreter. 0, or -1 when flushing its buffers failed. */
-int interp_stop(void);
+/* What users expect of the end of a Python process, just before it: threads that are no daemons are waited for, atexit
+ * functions run, open files flushed. The objects are not freed: the process ends right after it. */
+void interp_stop(void);
 
 /* Fills before_fork, after_fork_parent, after_fork_child. */
 void interp_plug(struct hooks *h);
@@ -20,6 +21,6 @@ void interp_plug(struct hooks *h);
  * sentence. */
 int interp_set_paths(const char *dir, const char *pythonpath, struct buf *error);
 
-/* os.environ[name] = value, which sets the C environment too (raw_env, SERVER_SOFTWARE). 0, or -1 when it was refused (it
- * was logged). */
+/* os.environ[name] = value, which sets the C environment too (raw_env, SERVER_SOFTWARE). 0, or -1 when it was refused
+ * (it was logged). */
 int interp_setenv(const char *name, const char *value);

@@ -15,7 +15,8 @@ static PyObject *format_traceback(PyObject *type, PyObject *value, PyObject *tb)
     PyObject *module = PyImport_ImportModule("traceback");
 
     if (module) {
-        lines = PyObject_CallMethod(module, "format_exception", "OOO", type, value ? value : Py_None, tb ? tb : Py_None);
+        lines =
+            PyObject_CallMethod(module, "format_exception", "OOO", type, value ? value : Py_None, tb ? tb : Py_None);
     }
     if (lines) {
         PyObject *nothing = PyUnicode_FromStringAndSize(NULL, 0);

@@ -110,7 +110,8 @@ static const char *const source[] = {
     "        self.version = tuple(map(int, environ['SERVER_PROTOCOL'][5:].split('.')))\n"
     "        self.remote_addr = environ['REMOTE_ADDR'], int(environ.get('REMOTE_PORT', 0))\n"
     "        self.body = environ['wsgi.input']\n"
-    "        self.headers = [(key[5:].replace('_', '-'), value) for key, value in environ.items() if key[:5] == 'HTTP_']\n"
+    "        self.headers = [(key[5:].replace('_', '-'), value) for key, value in environ.items() if key[:5] == "
+    "'HTTP_']\n"
     "        for key in 'CONTENT_TYPE', 'CONTENT_LENGTH':\n"
     "            if key in environ:\n"
     "                self.headers.append((key.replace('_', '-'), environ[key]))\n"
@@ -192,7 +193,8 @@ static const char *const source[] = {
     "    return call\n",
 };
 
-/* --- The module ----------------------------------------------------------------------------------------------------- */
+/* --- The module -----------------------------------------------------------------------------------------------------
+ */
 
 /* log(level, text) for the stand-in of gunicorn's logger. */
 static PyObject *put_log(PyObject *self, PyObject *args)
@@ -491,7 +493,8 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     }
 }
 
-/* --- Around requests ------------------------------------------------------------------------------------------------ */
+/* --- Around requests ------------------------------------------------------------------------------------------------
+ */
 
 static int wrap(PyObject **out, const char *name)
 {

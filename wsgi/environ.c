@@ -9,6 +9,7 @@
 #include "server/config/settings.h"
 #include "server/http/body.h"
 #include "server/http/exchange.h"
+#include "server/net/peer.h"
 #include "wsgi/errors.h"
 #include "wsgi/module.h"
 
@@ -84,7 +85,8 @@ struct environ {
     char *script_name; /* its bytes, percent-encoded as in a target */
 };
 
-/* --- What is prepared ----------------------------------------------------------------------------------------------- */
+/* --- What is prepared -----------------------------------------------------------------------------------------------
+ */
 
 static PyObject *latin1(struct str s)
 {
@@ -102,7 +104,8 @@ static int put(PyObject *dict, PyObject *key, PyObject *value)
     return r;
 }
 
-static int put_all(struct environ *e, PyObject *dict, const struct settings *s, const struct module_state *types, bool tls)
+static int put_all(struct environ *e, PyObject *dict, const struct settings *s, const struct module_state *types,
+                   bool tls)
 {
     PyObject **k = e->keys;
     bool ok = put(dict, k[KEY_SERVER_SOFTWARE], PyUnicode_FromString("cwsgi/" CWSGI_VERSION)) == 0 &&
@@ -114,7 +117,8 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
               put(dict, k[KEY_RUN_ONCE], PyBool_FromLong(0)) == 0 &&
               put(dict, k[KEY_INPUT_TERMINATED], PyBool_FromLong(1)) == 0 &&
               PyDict_SetItem(dict, k[KEY_FILE_WRAPPER], (PyObject *)types->file_wrapper) == 0 &&
-              put(dict, k[KEY_SCRIPT_NAME], PyUnicode_DecodeLatin1(e->script_name, (Py_ssize_t)strlen(e->script_name), NULL)) == 0;
+              put(dict, k[KEY_SCRIPT_NAME],
+                  PyUnicode_DecodeLatin1(e->script_name, (Py_ssize_t)strlen(e->script_name), NULL)) == 0;
 
     if (ok && tls) {
         ok = put(dict, k[KEY_HTTPS], PyUnicode_InternFromString("on")) == 0;
@@ -125,8 +129,9 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
 /* Every request replaces these. They are in the base so that its copy has their places already. */
 static int put_places(struct environ *e, PyObject *dict)
 {
-    static const enum key places[] = {KEY_REQUEST_METHOD, KEY_PATH_INFO,   KEY_QUERY_STRING, KEY_RAW_URI,    KEY_SERVER_PROTOCOL,
-                                      KEY_SERVER_NAME,    KEY_SERVER_PORT, KEY_REMOTE_ADDR,  KEY_REMOTE_PORT, KEY_INPUT};
+    static const enum key places[] = {KEY_REQUEST_METHOD,  KEY_PATH_INFO,   KEY_QUERY_STRING, KEY_RAW_URI,
+                                      KEY_SERVER_PROTOCOL, KEY_SERVER_NAME, KEY_SERVER_PORT,  KEY_REMOTE_ADDR,
+                                      KEY_REMOTE_PORT,     KEY_INPUT};
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         if (PyDict_SetItem(dict, e->keys[places[i]], e->empty) < 0) {
@@ -224,7 +229,8 @@ void environ_destroy(struct environ *e)
     free(e);
 }
 
-/* --- Values --------------------------------------------------------------------------------------------------------- */
+/* --- Values ---------------------------------------------------------------------------------------------------------
+ */
 
 static PyObject *new_ref(PyObject *object)
 {
@@ -324,7 +330,8 @@ static PyObject *decoded(struct str s)
     return text;
 }
 
-/* --- One request ---------------------------------------------------------------------------------------------------- */
+/* --- One request ----------------------------------------------------------------------------------------------------
+ */
 
 static int put_target(struct environ *e, PyObject *dict, const struct request *r)
 {

@@ -11,8 +11,7 @@
 #define PARTIAL_MAX 65536 /* a line without an end may not grow for ever */
 
 struct errors {
-    PyObject_HEAD
-    struct buf partial; /* a line that has not ended yet */
+    PyObject_HEAD struct buf partial; /* a line that has not ended yet */
 };
 
 static struct errors *self_of(PyObject *object)

@@ -12,9 +12,8 @@
 #include "wsgi/module.h"
 
 struct file_wrapper {
-    PyObject_HEAD
-    PyObject *filelike; /* owned */
-    PyObject *size;     /* owned: int, what read is called with */
+    PyObject_HEAD PyObject *filelike; /* owned */
+    PyObject *size;                   /* owned: int, what read is called with */
 };
 
 static struct file_wrapper *self_of(PyObject *object)
@@ -22,7 +21,8 @@ static struct file_wrapper *self_of(PyObject *object)
     return (struct file_wrapper *)object;
 }
 
-/* --- As a file ------------------------------------------------------------------------------------------------------ */
+/* --- As a file ------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_io(PyObject *io, PyObject *object, const char *class_name)
 {
@@ -103,9 +103,10 @@ int file_wrapper_chunk(PyObject *wrapper, struct chunk *out)
     return 1;
 }
 
-/* --- As an iterable ------------------------------------------------------------------------------------------------- */
+/* --- As an iterable -------------------------------------------------------------------------------------------------
+ */
 
-static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     char first[] = "filelike", second[] = "blksize"; /* the API has no const here */
     char *names[] = {first, second, NULL};

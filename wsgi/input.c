@@ -12,9 +12,8 @@
 
 /* No Python objects inside, hence no business of the garbage collector. Positional reads leave the body as it is. */
 struct input {
-    PyObject_HEAD
-    const struct body *body; /* borrowed; NULL when empty */
-    const char *view;        /* borrowed: its bytes, when they are in memory */
+    PyObject_HEAD const struct body *body; /* borrowed; NULL when empty */
+    const char *view;                      /* borrowed: its bytes, when they are in memory */
     uint64_t len, pos;
     char *window; /* owned: made when lines are asked of a file */
     uint64_t window_at;
@@ -228,7 +227,8 @@ static PyObject *read_lines(struct input *in, Py_ssize_t hint)
     return list;
 }
 
-/* --- Methods -------------------------------------------------------------------------------------------------------- */
+/* --- Methods --------------------------------------------------------------------------------------------------------
+ */
 
 /* read(), read(None) and read(-1) want all. */
 static int size_argument(PyObject *const *args, Py_ssize_t n, const char *method, Py_ssize_t *size)

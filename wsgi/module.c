@@ -22,8 +22,8 @@ static int exec(PyObject *module)
     struct module_state *s = module_state(module);
 
     if (make_type(module, &s->start_response, &start_response_spec) < 0 ||
-        make_type(module, &s->write, &start_response_write_spec) < 0 ||
-        make_type(module, &s->input, &input_spec) < 0 || make_type(module, &s->errors, &errors_spec) < 0 ||
+        make_type(module, &s->write, &start_response_write_spec) < 0 || make_type(module, &s->input, &input_spec) < 0 ||
+        make_type(module, &s->errors, &errors_spec) < 0 ||
         make_type(module, &s->file_wrapper, &file_wrapper_spec) < 0) {
         return -1;
     }

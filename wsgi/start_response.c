@@ -9,8 +9,7 @@
 
 /* Both types look alike: a callable that knows its request, or none. */
 struct callable {
-    PyObject_HEAD
-    vectorcallfunc call;
+    PyObject_HEAD vectorcallfunc call;
     struct start_response *s; /* borrowed; NULL when the request has ended */
 };
 

@@ -67,6 +67,7 @@ int scoreboard_create(struct scoreboard **out, size_t slots)
         scoreboard_destroy(sb);
         return r;
     }
+    assert(sb->cells);
     sb->cells->head = (struct head){.magic = MAGIC, .slot_size = sizeof(struct slot)};
     *out = sb;
     return 0;
@@ -87,6 +88,7 @@ int scoreboard_adopt(struct scoreboard **out, int fd)
     }
     sb->fd = fd;
     int r = map(sb, (size_t)st.st_size / sizeof(union cell) - 1);
+    assert(r < 0 || sb->cells);
     if (r == 0 && (sb->cells->head.magic != MAGIC || sb->cells->head.slot_size != sizeof(struct slot))) {
         r = -EINVAL;
     }

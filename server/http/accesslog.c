@@ -12,6 +12,7 @@
 #include "server/base/buf.h"
 #include "server/base/clock.h"
 #include "server/http/exchange.h"
+#include "server/net/peer.h"
 
 #define CLIENT_LEFT 499 /* as nginx writes it: gone before there was an answer */
 

@@ -19,10 +19,10 @@
 #include "server/base/arena.h"
 #include "server/http/request.h"
 #include "server/http/response.h"
-#include "server/net/conn.h" /* struct peer */
 
 struct body;
 struct exchange;
+struct peer;
 
 enum exchange_state { EXCHANGE_RECEIVING, EXCHANGE_READY, EXCHANGE_RUNNING, EXCHANGE_DONE };
 

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <llhttp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +12,11 @@
 #include "server/http/body.h"
 #include "server/http/chars.h"
 #include "server/http/exchange.h"
+#include "server/http/framing.h"
 #include "server/http/headscan.h"
 #include "server/http/http.h"
 #include "server/net/conn.h"
+#include "server/net/peer.h"
 
 #define HEAD_MS (30 * 1000) /* for a whole request head */
 #define LEAVING_MS 1000     /* for the first request of a connection that was accepted just before */
@@ -39,14 +40,14 @@ struct http1 {
     struct conn *conn;  /* borrowed; NULL in PHASE_GONE */
     struct exchange *x; /* owned; NULL when idle. Lent to the executor while it is READY or RUNNING */
     enum phase phase;
-    bool fresh;      /* no request has come over this connection yet */
-    bool keep_alive; /* after this answer */
-    bool unread;     /* the client may still be sending what nobody will read: close with care */
-    bool chunked;    /* the answer's framing */
-    bool answered;   /* the last byte of the answer was handed to the connection */
-    bool sent;       /* ... and was taken by the socket */
-    bool released;   /* the executor has given the exchange back, or never had it */
-    int status;      /* set by a parser callback that refuses: status and why */
+    bool fresh;           /* no request has come over this connection yet */
+    bool keep_alive;      /* after this answer */
+    bool unread;          /* the client may still be sending what nobody will read: close with care */
+    enum framing framing; /* of the answer */
+    bool answered;        /* the last byte of the answer was handed to the connection */
+    bool sent;            /* ... and was taken by the socket */
+    bool released;        /* the executor has given the exchange back, or never had it */
+    int status;           /* set by a parser callback that refuses: status and why */
     const char *reason;
     struct headscan scan;
     size_t n_headers_max; /* room in x->request.headers */
@@ -356,7 +357,7 @@ static bool begin_exchange(struct http1 *h)
     h->scan = (struct headscan){0};
     h->status = 0;
     h->trailer_bytes = 0;
-    h->unread = h->answered = h->sent = h->released = h->chunked = false;
+    h->unread = h->answered = h->sent = h->released = false;
     conn_set_deadline(h->conn, HEAD_MS);
     return true;
 }
@@ -492,52 +493,6 @@ static void on_drain(void *p)
 
 /* Answers */
 
-static char *put(char *p, struct str s)
-{
-    if (s.len > 0) {
-        memcpy(p, s.p, s.len);
-    }
-    return p + s.len;
-}
-
-/* The head as it goes out (RFC 9112 4, 6). In the arena; NULL when memory is short. */
-static char *make_head(struct http1 *h, size_t *len)
-{
-    struct exchange *x = h->x;
-    struct response *r = &x->response;
-    bool http11 = x->request.minor > 0;
-    bool length_known = r->content_length >= 0;
-
-    h->chunked = http11 && !length_known && !r->no_body;
-    if (conn_draining(h->conn) || h->http->keepalive_ms == 0 || (!length_known && !h->chunked && !r->no_body)) {
-        h->keep_alive = false;
-    }
-    char *head = arena_alloc(&x->arena, r->status_line.len + r->block.len + 256);
-    if (!head) {
-        return NULL;
-    }
-    clock_update(&h->http->clock);
-    char *p = put(head, http11 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
-    p = put(p, r->status_line);
-    p = put(p, STR("\r\nServer: cwsgi\r\nDate: "));
-    p = put(p, (struct str){h->http->clock.http_date, CLOCK_HTTP_DATE_LEN});
-    p = put(p, STR("\r\n"));
-    if (!h->keep_alive) {
-        p = put(p, STR("Connection: close\r\n"));
-    } else if (!http11) {
-        p = put(p, STR("Connection: keep-alive\r\n"));
-    }
-    if (h->chunked) {
-        p = put(p, STR("Transfer-Encoding: chunked\r\n"));
-    } else if (length_known && r->status != 204) {
-        p += snprintf(p, 48, "Content-Length: %lld\r\n", (long long)r->content_length);
-    }
-    p = put(p, r->block);
-    p = put(p, STR("\r\n"));
-    *len = (size_t)(p - head);
-    return head;
-}
-
 /* Called when the last byte has left, or will never leave. */
 static void on_sent(void *owner)
 {
@@ -569,76 +524,57 @@ static void go_on(struct http1 *h)
     buf_finish(&ahead);
 }
 
-static struct chunk static_chunk(struct str s)
+/* Settles how the answer is framed and whether the connection goes on, and makes the head of it. */
+static bool make_head(struct http1 *h, struct chunk *out)
 {
-    return (struct chunk){.data = s.p, .len = s.len, .fd = -1};
+    h->framing = framing_of(h->x);
+    if (conn_draining(h->conn) || h->http->keepalive_ms == 0 || h->framing == FRAMING_CLOSE) {
+        h->keep_alive = false;
+    }
+    clock_update(&h->http->clock);
+    h->x->response.head_sent = true;
+    return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, out);
 }
 
-/* Moves pieces of the response's queue into `out`, framed. Returns how many, or -ENOMEM. */
-static int frame(struct http1 *h, struct chunk *out, int max)
+/* Hands what the response holds to the connection. 0, or -ENOMEM: then what was popped is released. */
+static int send_response(struct http1 *h)
 {
-    struct response *r = &h->x->response;
-    int n = 0;
-    while (!chunkq_is_empty(&r->queue) && n + 3 < max) {
-        char *size = h->chunked ? arena_alloc(&h->x->arena, 24) : NULL;
-        if (h->chunked && !size) {
+    struct exchange *x = h->x;
+    struct response *r = &x->response;
+    while (!chunkq_is_empty(&r->queue) || (r->finished && !h->answered)) {
+        struct chunk out[CHUNKS];
+        int n = 0;
+        if (!r->head_sent && !make_head(h, &out[n++])) {
             return -ENOMEM;
         }
-        struct chunk c = chunkq_pop(&r->queue);
-        if (h->chunked) {
-            int len = snprintf(size, 24, "%zx\r\n", c.len);
-            out[n++] = (struct chunk){.data = size, .len = (size_t)len, .fd = -1};
-        }
-        out[n++] = c;
-        if (h->chunked) {
-            out[n++] = static_chunk(STR("\r\n"));
-        }
-    }
-    return n;
-}
-
-/* Sends what the response holds. */
-static void flush(struct exchange *x)
-{
-    struct http1 *h = x->protocol;
-    struct response *r = &x->response;
-    struct chunk out[CHUNKS];
-
-    if (h->phase == PHASE_GONE) {
-        chunkq_drop(&r->queue);
-        return;
-    }
-    while (!chunkq_is_empty(&r->queue) || (r->finished && !h->answered)) {
-        int n = 0;
-        if (!r->head_sent) {
-            size_t len;
-            const char *head = make_head(h, &len);
-            if (!head) {
-                break;
-            }
-            out[n++] = (struct chunk){.data = head, .len = len, .fd = -1};
-            r->head_sent = true;
-        }
-        int framed = frame(h, out + n, CHUNKS - n - 2);
+        int framed = framing_body(x, h->framing, out + n, CHUNKS - n - 2);
         if (framed < 0) {
-            break;
+            return framed;
         }
         n += framed;
         if (r->finished && chunkq_is_empty(&r->queue)) {
             h->answered = true;
-            if (h->chunked) {
-                out[n++] = static_chunk(STR("0\r\n\r\n"));
+            if (h->framing == FRAMING_CHUNKED) {
+                out[n++] = framing_last();
             }
             out[n++] = (struct chunk){.fd = -1, .release = on_sent, .owner = x};
         }
         conn_send(h->conn, out, (size_t)n);
     }
-    if (!chunkq_is_empty(&r->queue) || (r->finished && !h->answered)) {
-        /* No memory for the framing: the answer cannot go on. */
-        conn_abort(h->conn);
-        return;
+    return 0;
+}
+
+/* Sends what the response holds. May close the connection. */
+static void flush(struct exchange *x)
+{
+    struct http1 *h = x->protocol;
+    if (h->phase == PHASE_GONE) {
+        chunkq_drop(&x->response.queue);
+    } else if (send_response(h) < 0) {
+        conn_abort(h->conn); /* no memory for the framing: the answer cannot go on */
+    } else {
+        go_on(h);
     }
-    go_on(h);
 }
 
 static bool wants_more(const struct exchange *x)

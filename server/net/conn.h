@@ -9,7 +9,6 @@
  * the conn afterwards. */
 #pragma once
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,20 +16,12 @@
 
 #include "server/base/buf.h"
 #include "server/net/chunk.h"
+#include "server/net/peer.h"
 
 struct conn;
 struct conns;
 struct listener;
 struct tls_context;
-
-/* Who sent it, over what: facts of the connection, borrowed by every exchange on it. */
-struct peer {
-    char addr[INET6_ADDRSTRLEN]; /* numeric address, no port; "" on a unix socket */
-    uint16_t port;               /* 0 on a unix socket */
-    uint16_t server_port;        /* 0 on a unix socket */
-    bool tls;                    /* wsgi.url_scheme is "https" */
-    const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
-};
 
 /* What speaks over a connection: plugged by http/. In every callback but `closed` the conn may be closed. */
 struct protocol {

@@ -1,6 +1,7 @@
 /* daemon.c - what a Unix daemon does to its process. */
 #include "server/process/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -55,21 +56,29 @@ static size_t count(char **v)
     return n;
 }
 
-/* A copy of `v` and its strings, without the padding variable. */
-static char **copy_strings(char **v)
+static void free_strings(char **v)
+{
+    for (char **z = v; z && *z; z++) {
+        free(*z);
+    }
+    free(v);
+}
+
+/* A copy of `v` and its strings, but not of those that begin with `except` (NULL: all). NULL when memory is short. */
+static char **copy_strings(char **v, const char *except)
 {
     char **copy = calloc(count(v) + 1, sizeof(*copy));
     if (!copy) {
         return NULL;
     }
-    size_t n = 0;
-    for (; *v; v++) {
-        if (strncmp(*v, PAD "=", sizeof(PAD)) == 0) {
+    for (size_t n = 0; *v; v++) {
+        if (except && strncmp(*v, except, strlen(except)) == 0) {
             continue;
         }
         copy[n] = strdup(*v);
         if (!copy[n++]) {
-            return NULL; /* the caller ends the process */
+            free_strings(copy);
+            return NULL;
         }
     }
     return copy;
@@ -106,14 +115,15 @@ static char *current_directory(void)
 
 const struct launch *title_init(int argc, char **argv)
 {
+    assert(argc > 0); /* Linux gives every program its name */
     char *end = extend(extend(argv[0], argv), environ);
     if (end - argv[0] < TITLE_ROOM && !getenv(PAD)) {
         execute_padded(argv);
     }
 
     launch = (struct launch){.program = program_path(argv[0]), .cwd = current_directory(), .argc = argc};
-    launch.argv = copy_strings(argv);
-    launch.env = copy_strings(environ);
+    launch.argv = copy_strings(argv, NULL);
+    launch.env = copy_strings(environ, PAD "=");
     if (!launch.program || !launch.cwd || !launch.argv || !launch.env) {
         return NULL;
     }
@@ -124,6 +134,7 @@ const struct launch *title_init(int argc, char **argv)
     }
     memcpy(moved_environ, launch.env, count(launch.env) * sizeof(*moved_environ));
     environ = moved_environ;
+    assert(launch.argv[0]);
     program_invocation_name = launch.argv[0];
     program_invocation_short_name = basename(launch.argv[0]);
 

@@ -1,6 +1,7 @@
 /* reexec.c - reload in place: listeners and worker pids live through execve. */
 #include "server/process/reexec.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -290,6 +291,7 @@ int handover_read(struct handover **out)
     if (r < 0) {
         return r;
     }
+    assert(text);
     struct handover *h = malloc(sizeof(*h));
     if (!h) {
         free(text);

@@ -310,10 +310,9 @@ def test_hup_under_load_fails_no_request(server, folder, preload):
         for n in (1, 2):
             write_release(folder, f"release {n} " + "x" * n)  # another size: an old .pyc cannot pass for it
             s.signal("HUP")
-            wait_until(lambda: f"release {n} " + "x" * n in load.replies[-20:] or load.failures, "it is served")
-            load.wait_replies(50)
+            # A retiring worker may answer for a while; in the end there are new ones only.
+            wait_until(lambda: set(load.replies[-50:]) == {f"release {n} " + "x" * n} or load.failures, "it is served")
     assert load.failures == []
-    assert set(load.replies[-5:]) == {"release 2 xx"}
 
 
 @ours

@@ -192,14 +192,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_program_in_a_venv_serves_that_venv),
-        TEST(test_symlinks_on_the_way_to_the_program_are_kept),
-        TEST(test_a_link_into_a_venv_serves_that_venv),
-        TEST(test_the_active_venv_is_served_by_a_program_outside),
-        TEST(test_without_a_venv_the_base_is_served),
-        TEST(test_another_version_is_refused_by_both_names),
-        TEST(test_another_implementation_is_refused),
-        TEST(test_a_venv_whose_python_is_gone_is_refused),
+        TEST(test_a_program_in_a_venv_serves_that_venv),   TEST(test_symlinks_on_the_way_to_the_program_are_kept),
+        TEST(test_a_link_into_a_venv_serves_that_venv),    TEST(test_the_active_venv_is_served_by_a_program_outside),
+        TEST(test_without_a_venv_the_base_is_served),      TEST(test_another_version_is_refused_by_both_names),
+        TEST(test_another_implementation_is_refused),      TEST(test_a_venv_whose_python_is_gone_is_refused),
         TEST(test_an_active_venv_that_is_none_is_refused),
     };
 

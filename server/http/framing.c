@@ -1,0 +1,94 @@
+/* framing.c - a response as HTTP/1.1 puts it on the wire. */
+#include "server/http/framing.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/base/clock.h"
+#include "server/http/exchange.h"
+
+#define OWN_FIELDS_MAX 256 /* status line without its text, Server, Date, Connection, length, the empty line */
+#define SIZE_LINE_MAX 24   /* of a chunk: 16 hexadecimal digits at most, CR LF */
+
+enum framing framing_of(const struct exchange *x)
+{
+    const struct response *r = &x->response;
+    if (r->content_length >= 0 || r->no_body) {
+        return FRAMING_LENGTH;
+    }
+    return x->request.minor > 0 ? FRAMING_CHUNKED : FRAMING_CLOSE;
+}
+
+static char *put(char *p, struct str s)
+{
+    if (s.len > 0) {
+        memcpy(p, s.p, s.len);
+    }
+    return p + s.len;
+}
+
+bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
+                  struct chunk *out)
+{
+    const struct response *r = &x->response;
+    bool http11 = x->request.minor > 0;
+    char *head = arena_alloc(&x->arena, r->status_line.len + r->block.len + OWN_FIELDS_MAX);
+    if (!head) {
+        return false;
+    }
+    char *p = put(head, http11 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
+    p = put(p, r->status_line);
+    p = put(p, STR("\r\nServer: cwsgi\r\nDate: "));
+    p = put(p, (struct str){clock->http_date, CLOCK_HTTP_DATE_LEN});
+    p = put(p, STR("\r\n"));
+    if (!keep_alive) {
+        p = put(p, STR("Connection: close\r\n"));
+    } else if (!http11) {
+        p = put(p, STR("Connection: keep-alive\r\n"));
+    }
+    if (framing == FRAMING_CHUNKED) {
+        p = put(p, STR("Transfer-Encoding: chunked\r\n"));
+    } else if (r->content_length >= 0 && r->status != 204) { /* RFC 9110 8.6: never with 204 */
+        p += snprintf(p, 48, "Content-Length: %lld\r\n", (long long)r->content_length);
+    }
+    p = put(p, r->block);
+    p = put(p, STR("\r\n"));
+    *out = (struct chunk){.data = head, .len = (size_t)(p - head), .fd = -1};
+    return true;
+}
+
+static struct chunk fixed(struct str s)
+{
+    return (struct chunk){.data = s.p, .len = s.len, .fd = -1};
+}
+
+int framing_body(struct exchange *x, enum framing framing, struct chunk *out, int max)
+{
+    struct chunkq *q = &x->response.queue;
+    int n = 0;
+    while (!chunkq_is_empty(q) && n + FRAMING_PIECES <= max) {
+        if (framing != FRAMING_CHUNKED) {
+            out[n++] = chunkq_pop(q);
+            continue;
+        }
+        char *size = malloc(SIZE_LINE_MAX); /* not in the arena: a stream may go on for days */
+        if (!size) {
+            while (n > 0) {
+                chunk_release(&out[--n]);
+            }
+            return -ENOMEM;
+        }
+        struct chunk c = chunkq_pop(q);
+        int len = snprintf(size, SIZE_LINE_MAX, "%zx\r\n", c.len);
+        out[n++] = (struct chunk){.data = size, .len = (size_t)len, .fd = -1, .release = free, .owner = size};
+        out[n++] = c;
+        out[n++] = fixed(STR("\r\n"));
+    }
+    return n;
+}
+
+struct chunk framing_last(void)
+{
+    return fixed(STR("0\r\n\r\n"));
+}

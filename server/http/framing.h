@@ -1,0 +1,31 @@
+/* framing.h - a response as HTTP/1.1 puts it on the wire: its head, and its body in pieces (RFC 9112 4, 6, 7.1). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/net/chunk.h"
+
+struct clock;
+struct exchange;
+
+enum framing {
+    FRAMING_LENGTH,  /* Content-Length, or no body at all */
+    FRAMING_CHUNKED, /* RFC 9112 7.1 */
+    FRAMING_CLOSE,   /* the end of the connection is the end of the body: HTTP/1.0 */
+};
+
+enum framing framing_of(const struct exchange *x);
+
+/* The head of x->response as one chunk in the arena. False when memory is short. */
+bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
+                  struct chunk *out);
+
+#define FRAMING_PIECES 3 /* what one chunk of a body may become */
+
+/* Moves chunks of the body's queue into `out`, framed, as long as FRAMING_PIECES of the `max` places are left.
+ * Returns how many places were filled, or -ENOMEM: then what was popped is released. */
+int framing_body(struct exchange *x, enum framing framing, struct chunk *out, int max);
+
+/* What ends a chunked body. */
+struct chunk framing_last(void);
