@@ -83,7 +83,7 @@ static void destroy(struct http1 *h)
 static bool is_idle(const void *p)
 {
     const struct http1 *h = p;
-    return h->phase == PHASE_IDLE;
+    return h->phase == PHASE_IDLE && !h->fresh;
 }
 
 static bool is_lent(const struct http1 *h)

@@ -86,6 +86,23 @@ static void on_closed(uv_handle_t *handle)
     free(c);
 }
 
+/* The list is kept by last use: the front is the freshest. */
+static void link_first(struct conn *c)
+{
+    struct conns *cs = c->all;
+    c->prev = NULL;
+    c->next = cs->first;
+    *(c->next ? &c->next->prev : &cs->last) = c;
+    cs->first = c;
+}
+
+static void unlink_conn(struct conn *c)
+{
+    struct conns *cs = c->all;
+    *(c->prev ? &c->prev->next : &cs->first) = c->next;
+    *(c->next ? &c->next->prev : &cs->last) = c->prev;
+}
+
 /* The end of a connection, whatever led to it. */
 static void finish(struct conn *c)
 {
@@ -93,14 +110,7 @@ static void finish(struct conn *c)
     set_state(c, CONN_CLOSED);
     chunkq_finish(&c->queue);
     drop_cipher(c);
-    if (c->prev) {
-        c->prev->next = c->next;
-    } else {
-        cs->first = c->next;
-    }
-    if (c->next) {
-        c->next->prev = c->prev;
-    }
+    unlink_conn(c);
     cs->count--;
     void *p = c->p;
     c->p = NULL;
@@ -454,11 +464,7 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
         uv_close(&c->u.handle, on_closed);
         return r;
     }
-    c->next = cs->first;
-    if (cs->first) {
-        cs->first->prev = c;
-    }
-    cs->first = c;
+    link_first(c);
     cs->count++;
     conns_watch(cs);
 
@@ -506,6 +512,10 @@ void conn_set_deadline(struct conn *c, uint64_t ms)
 {
     if (c->state == CONN_OPEN) {
         c->deadline = ms ? uv_now(c->all->loop) + ms : 0;
+        if (c->prev) {
+            unlink_conn(c);
+            link_first(c);
+        }
     }
 }
 
@@ -593,7 +603,7 @@ void conns_drain(struct conns *cs)
 
 bool conns_shed(struct conns *cs)
 {
-    for (struct conn *c = cs->first; c; c = c->next) {
+    for (struct conn *c = cs->last; c; c = c->prev) {
         if (c->state == CONN_OPEN && cs->protocol->is_idle(c->p)) {
             conn_close(c, false);
             return true;

@@ -30,7 +30,7 @@ struct protocol {
     void (*eof)(void *p);                                /* the client will send no more; it may still read */
     void (*drained)(void *p);       /* of what was queued, so much is sent that conn_send may be called again */
     void (*expired)(void *p);       /* the deadline has passed; it is not set any more */
-    bool (*is_idle)(const void *p); /* nothing of a request has arrived, nothing is being answered */
+    bool (*is_idle)(const void *p); /* it has served, and nothing is on now: closing it hurts nobody */
     void (*drain)(void *p);         /* the worker is leaving: close now if nothing is on, else after the answer */
     void (*closed)(void *p);
 };
@@ -43,21 +43,21 @@ struct conns {
     size_t count, max;               /* open now; --worker-connections */
     void (*on_room)(void *arg);      /* a connection went away: accepting may go on; may be NULL */
     void *on_room_arg;
-    bool draining;       /* idle connections are closed, others after their answer */
-    struct conn *first;  /* list of all */
-    uv_timer_t sweep;    /* looks at deadlines while there are connections */
-    char *read_buffer;   /* owned: lent to one read at a time, so that an idle connection holds none */
-    char *plain_buffer;  /* owned: what TLS made of it */
-    char *gather_buffer; /* owned: small pieces on their way into one TLS record */
-    struct buf spare;    /* lent to the connection that has ciphertext to send */
+    bool draining;             /* idle connections are closed, others after their answer */
+    struct conn *first, *last; /* list of all, by last use: the freshest first */
+    uv_timer_t sweep;          /* looks at deadlines while there are connections */
+    char *read_buffer;         /* owned: lent to one read at a time, so that an idle connection holds none */
+    char *plain_buffer;        /* owned: what TLS made of it */
+    char *gather_buffer;       /* owned: small pieces on their way into one TLS record */
+    struct buf spare;          /* lent to the connection that has ciphertext to send */
 };
 
 int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context, size_t max);
 /* Closes every connection at once. The loop must run until `count` is 0 and handles are closed, before conns_finish. */
 void conns_close_all(struct conns *cs);
-void conns_drain(struct conns *cs);  /* see `draining` */
-bool conns_shed(struct conns *cs);   /* closes one idle connection to make room; false when none is idle */
-void conns_watch(struct conns *cs);  /* keeps the sweep going: on_room is called by it, too */
+void conns_drain(struct conns *cs); /* see `draining` */
+bool conns_shed(struct conns *cs);  /* closes the connection that has been idle longest, to make room; false: none is */
+void conns_watch(struct conns *cs); /* keeps the sweep going: on_room is called by it, too */
 void conns_finish(struct conns *cs); /* frees the buffers: after the loop's end */
 
 /* Takes an accepted socket over (closed on failure). 0 or -errno. `tls`: NULL for plain. */
