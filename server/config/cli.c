@@ -471,7 +471,7 @@ const char *cli_application(const struct cli *c, const struct settings *s, struc
 {
     const char *name = c->application ? c->application : s->wsgi_app;
     if (!name) {
-        buf_puts(error, "No application module specified: name it as MODULE:NAME");
+        buf_puts(error, "No application module specified. Name it as MODULE:NAME");
     }
     return name;
 }

@@ -21,6 +21,7 @@
 #include "server/http/http.h"
 #include "server/net/conn.h"
 #include "server/net/listener.h"
+#include "server/process/daemon.h"
 #include "server/process/hooks.h"
 
 struct door { /* a listener as this worker watches it */
@@ -159,9 +160,11 @@ static void on_room(void *arg)
 
 /* Leaving */
 
-/* Takes what stands in the queues of the listeners, then gives them up. */
+/* Takes what stands in the queues of the listeners, then gives them up. First of all the title changes: a script that
+ * looks for this server by its path may start another one as soon as it does not find us. */
 static void close_doors(struct worker *w)
 {
+    title_set("cwsgi: stopping");
     for (size_t i = 0; i < w->n_doors; i++) {
         uv_close((uv_handle_t *)&w->doors[i].poll, NULL);
         while (accept_one(w, w->doors[i].listener) == 0) {
@@ -200,6 +203,20 @@ static bool is_finished(const struct worker *w)
     return w->state != SERVING && w->conns.count == 0 && !inline_has_work(&w->executor);
 }
 
+static void reopen_logs(struct worker *w)
+{
+    int r = log_reopen();
+    if (r == 0 && w->http.sink) {
+        r = sink_reopen(w->http.sink);
+    }
+    if (r < 0) {
+        log_error("Cannot reopen the logs: %s; the old files stay in use", strerror(-r));
+    }
+    if (w->deps->settings->capture_output) {
+        stdio_to_log();
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *w = handle->data;
@@ -207,16 +224,9 @@ static void on_signal(uv_signal_t *handle, int number)
     case SIGTERM:
         drain(w);
         break;
-    case SIGUSR1: {
-        int r = log_reopen();
-        if (r == 0 && w->http.sink) {
-            r = sink_reopen(w->http.sink);
-        }
-        if (r < 0) {
-            log_error("Cannot reopen the logs: %s; the old files stay in use", strerror(-r));
-        }
+    case SIGUSR1:
+        reopen_logs(w);
         break;
-    }
     default:
         inline_attach(&w->executor);
         w->deps->hooks->worker_int(w->deps->hooks);

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from harness import Load, free_port, listening, ours, processes, wait_until
 from wire import Broken, encode
 
 
-def gone(pid):
+def ended(pid):
     return not any(p == pid and state != "Z" for p, _, _, state in processes())
 
 
@@ -160,35 +161,47 @@ def test_idle_stop_latency(server, capsys, certificate):
 
 def test_killed_worker_is_replaced(server):
     s = server("probe:app", "-w", "2")
-    victim = s.workers(2)[0]
+    victim = get_pid(s)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: victim not in s.children() and len(s.children()) == 2, "there is a new worker")
     s.wait_log(f"Worker (pid:{victim}) was sent SIGKILL!")
-    assert get_pid(s)
+    assert get_pid(s) != victim
+
+
+def test_worker_that_is_killed_while_it_boots_is_replaced(server):
+    s = server("slow_boot:app", "-w", "2")
+    victim = s.workers(2)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: victim not in s.children() and len(s.children()) == 2, "there is a new worker")
+    (s.dir / "boot").touch()
+    assert get_pid(s) != victim
 
 
 @ours
 def test_killed_worker_takes_nobody_elses_request_along(server):
-    """Each client keeps its connection, so that it is known whose request every failure was."""
+    """Each client keeps its connection for a while, so that it is known whose request a failure was."""
     s = server("probe:app", "-w", "3")
-    victim = s.workers(3)[0]
+    victim = get_pid(s)
+    gone = threading.Event()
     lost = []
 
     def converse(s):
+        may_be_the_victims = not gone.is_set()
         with s.connect() as c:
-            pid = int(c.get("/pid").text)
-            for _ in range(50):
-                try:
-                    assert int(c.get("/pid?sleep=0.002").text) == pid
-                except (Broken, ConnectionResetError):
-                    assert pid == victim, f"worker {pid} lost a request"
-                    lost.append(pid)
-                    return
+            pid = None
+            try:
+                for _ in range(50):
+                    pid = int(c.get("/pid?sleep=0.002").text)
+            except (Broken, ConnectionResetError):
+                assert pid == victim or (pid is None and may_be_the_victims), f"worker {pid} lost a request"
+                lost.append(pid)
 
     with Load(s, 12, converse) as load:
         load.wait_replies(24)
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: victim not in s.children() and len(s.children()) == 3, "there is a new worker")
+        wait_until(lambda: victim not in s.children(), "it is gone")
+        gone.set()
+        s.workers(3)
         load.wait_replies(24)
     assert load.failures == []
     assert len(lost) <= 12
@@ -203,7 +216,7 @@ def test_master_that_is_killed_takes_its_workers_along(server):
     s.wait_call("/wait")
     s.signal("KILL")
     s.wait()
-    wait_until(lambda: all(gone(pid) for pid in workers), "the workers are gone")
+    wait_until(lambda: all(ended(pid) for pid in workers), "the workers are gone")
     assert unanswered(busy)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -226,9 +239,8 @@ def test_worker_that_hangs_is_replaced(server):
 def test_max_requests_replaces_workers_and_loses_nothing(server):
     s = server("probe:app", "-w", "2", "--max-requests", "20")
     with Load(s, 6, get_pid) as load:
-        load.wait_replies(300)
+        wait_until(lambda: len(set(load.replies)) > 6 or load.failures, "several workers have come and gone")
     assert load.failures == []
-    assert len(set(load.replies)) > 4
 
 
 # More and fewer.
