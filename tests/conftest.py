@@ -122,4 +122,3 @@ def hello_flask(tmp_path_factory):
 def folder(tmp_path):
     """A folder with all of tests/apps in it, for what is run without `server`."""
     return folder_with_apps(tmp_path / "folder")
-

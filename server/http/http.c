@@ -25,6 +25,8 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
                    .fields = (size_t)s->limit_request_fields,
                    .body = (uint64_t)s->limit_request_body},
         .keepalive_ms = (uint64_t)s->keepalive * 1000,
+        .header_ms = (uint64_t)s->header_timeout * 1000,
+        .body_rate = s->min_body_rate,
         .tmp_dir = s->tmp_upload_dir,
     };
     clock_update(&h->clock);

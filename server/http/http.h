@@ -20,7 +20,8 @@ struct http {
     struct executor *executor; /* borrowed */
     struct slot *slot;         /* borrowed: our counters */
     struct request_limits limits;
-    uint64_t keepalive_ms;
+    uint64_t keepalive_ms, header_ms;
+    size_t body_rate;    /* bytes a second; 0: any */
     const char *tmp_dir; /* borrowed; NULL: the system's */
     struct clock clock;
     struct accesslog *format; /* owned; NULL: no access log */

@@ -18,12 +18,9 @@
 #include "server/net/conn.h"
 #include "server/net/peer.h"
 
-#define HEAD_MS (30 * 1000) /* for a whole request head */
-#define LEAVING_MS 1000     /* for the first request of a connection that was accepted just before */
-#define BODY_MS (30 * 1000) /* without a byte of the body */
+#define LEAVING_MS 1000 /* for the first request of a connection that was accepted just before */
 #define BODY_IN_MEMORY (128 * 1024)
-#define AHEAD_MAX (64 * 1024)  /* bytes of later requests that we hold for a client */
-#define QUEUE_MAX (256 * 1024) /* output that may wait for a client before the application has to */
+#define AHEAD_MAX (64 * 1024) /* bytes of later requests that we hold for a client */
 #define TRAILERS_MAX (8 * 1024)
 #define CHUNKS 64 /* pieces handed to the connection at once */
 
@@ -52,7 +49,8 @@ struct http1 {
     struct headscan scan;
     size_t n_headers_max; /* room in x->request.headers */
     size_t trailer_bytes;
-    struct buf ahead; /* a head that is not complete yet, or bytes of later requests */
+    uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
+    struct buf ahead;                      /* a head that is not complete yet, or bytes of later requests */
     llhttp_t parser;
 };
 
@@ -69,7 +67,7 @@ static void *on_open(void *context, struct conn *c)
         h->http = context;
         h->conn = c;
         h->fresh = true;
-        conn_set_deadline(c, HEAD_MS);
+        conn_set_deadline(c, h->http->header_ms);
     }
     return h;
 }
@@ -324,22 +322,37 @@ static void put_aside(struct http1 *h, const char *data, size_t len)
     }
 }
 
-/* What llhttp made of some bytes. True when there is more to parse of them (from *data on). */
-static bool parsed(struct http1 *h, enum llhttp_errno error, const char *end)
+/* The longer a body is, the longer it may take: it has to come at a minimum rate. */
+static void expect_body(struct http1 *h, size_t received)
 {
-    if (error == HPE_OK) {
-        return true;
+    uint64_t now = clock_mono_us() / 1000;
+    size_t rate = h->http->body_rate;
+    if (h->body_received == 0) {
+        h->body_began_ms = now;
     }
+    h->body_received += received;
+    if (rate == 0) {
+        conn_set_deadline(h->conn, 0);
+        return;
+    }
+    uint64_t due = h->body_began_ms + CONN_GRACE_MS + h->body_received * 1000 / rate;
+    conn_set_deadline(h->conn, due > now ? due - now : 1);
+}
+
+/* The parser gets bytes of the body. */
+static void feed_body(struct http1 *h, const char *data, const char *end)
+{
+    expect_body(h, (size_t)(end - data));
+    enum llhttp_errno error = llhttp_execute(&h->parser, data, (size_t)(end - data));
     if (error == HPE_PAUSED) {
         const char *rest = llhttp_get_error_pos(&h->parser);
         submit(h);
         if (rest < end) {
             put_aside(h, rest, (size_t)(end - rest));
         }
-    } else {
+    } else if (error != HPE_OK) {
         refuse_parse_error(h, error);
     }
-    return false;
 }
 
 static bool begin_exchange(struct http1 *h)
@@ -357,8 +370,9 @@ static bool begin_exchange(struct http1 *h)
     h->scan = (struct headscan){0};
     h->status = 0;
     h->trailer_bytes = 0;
+    h->body_received = 0;
     h->unread = h->answered = h->sent = h->released = false;
-    conn_set_deadline(h->conn, HEAD_MS);
+    conn_set_deadline(h->conn, h->http->header_ms);
     return true;
 }
 
@@ -414,7 +428,10 @@ static size_t feed_head(struct http1 *h, const char *data, size_t len)
     } else if (h->phase == PHASE_HEAD) {
         refuse(h, 400, "The request cannot be understood"); /* the parser waits for more than the head: HTTP/2's PRI */
         return len;
-    } else if (h->x->request.expect_continue && used == len) {
+    } else {
+        expect_body(h, 0);
+    }
+    if (h->phase == PHASE_BODY && h->x->request.expect_continue && used == len) {
         static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
         conn_send(h->conn, &(struct chunk){.data = CONTINUE, .len = sizeof(CONTINUE) - 1, .fd = -1}, 1);
     }
@@ -435,8 +452,7 @@ static void feed(struct http1 *h, const char *data, size_t len)
             data += feed_head(h, data, (size_t)(end - data));
             break;
         case PHASE_BODY:
-            conn_set_deadline(h->conn, BODY_MS);
-            parsed(h, llhttp_execute(&h->parser, data, (size_t)(end - data)), end);
+            feed_body(h, data, end);
             return;
         case PHASE_ANSWER:
             put_aside(h, data, (size_t)(end - data));
@@ -580,7 +596,7 @@ static void flush(struct exchange *x)
 static bool wants_more(const struct exchange *x)
 {
     const struct http1 *h = x->protocol;
-    return h->phase != PHASE_GONE && conn_queued(h->conn) < QUEUE_MAX;
+    return h->phase != PHASE_GONE && conn_wants_more(h->conn);
 }
 
 /* The executor gives the exchange back. */

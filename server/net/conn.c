@@ -13,14 +13,13 @@
 #include "server/net/tls.h"
 
 #define READ_SIZE (64 * 1024)
-#define SPARE_MAX (256 * 1024)         /* a larger buffer for ciphertext is not kept */
-#define LOW_MARK (64 * 1024)           /* `drained` is called below it */
-#define SWEEP_MS 500                   /* how often deadlines are looked at */
-#define HANDSHAKE_MS (10 * 1000)       /* for the whole TLS handshake */
-#define DRAIN_HANDSHAKE_MS 1000        /* for one that is under way when the worker is told to leave */
-#define STALL_MS (60 * 1000)           /* without the client taking a byte of what we send */
-#define LINGER_MS (5 * 1000)           /* for the client to read our last words */
-#define LINGER_BYTES (4 * 1024 * 1024) /* what may still arrive meanwhile */
+#define SPARE_MAX (256 * 1024)            /* a larger buffer for ciphertext is not kept */
+#define LOW_MARK (64 * 1024)              /* `drained` is called below it */
+#define SWEEP_MS 500                      /* how often deadlines are looked at */
+#define DRAIN_HANDSHAKE_MS 1000           /* for one that is under way when the worker is told to leave */
+#define LINGER_BYTES (4 * 1024 * 1024)    /* what may still arrive meanwhile */
+#define QUEUE_MAX (256 * 1024)            /* output that may wait for one client before the application has to */
+#define ALL_QUEUES_MAX (64 * 1024 * 1024) /* the same for all clients of a worker */
 #define WRITE_BUFS 16
 
 enum conn_state { CONN_HANDSHAKE, CONN_OPEN, CONN_CLOSING, CONN_LINGER, CONN_BROKEN, CONN_CLOSED };
@@ -49,10 +48,11 @@ struct conn {
     struct chunkq queue;   /* owned: what is not sent yet */
     struct buf cipher;     /* owned: encrypted, not sent, from `cipher_sent` on */
     size_t cipher_sent;
-    uint64_t deadline;   /* on the loop's clock, ms; 0: none */
-    uint64_t stalled_at; /* when less was left to send than before; 0: nothing is under way */
-    size_t stalled_size;
-    size_t lingered; /* bytes thrown away */
+    uint64_t deadline;      /* on the loop's clock, ms; 0: none */
+    uint64_t writing_since; /* on the loop's clock: when `writer` was started */
+    size_t writing_size;    /* what it had to send then */
+    size_t counted;         /* our share in all->queued */
+    size_t lingered;        /* bytes thrown away */
     enum conn_state state;
     bool linger, paused, notified; /* notified: close_notify is in `cipher` */
     struct peer peer;
@@ -64,6 +64,14 @@ static void set_state(struct conn *c, enum conn_state state)
 {
     assert(state > c->state);
     c->state = state;
+}
+
+/* Keeps the worker's sum true: after each change of what waits to be sent. */
+static void account(struct conn *c)
+{
+    size_t now = conn_queued(c);
+    c->all->queued += now - c->counted; /* modulo arithmetic: it may well sink */
+    c->counted = now;
 }
 
 static void drop_cipher(struct conn *c)
@@ -110,6 +118,7 @@ static void finish(struct conn *c)
     set_state(c, CONN_CLOSED);
     chunkq_finish(&c->queue);
     drop_cipher(c);
+    account(c);
     unlink_conn(c);
     cs->count--;
     void *p = c->p;
@@ -165,7 +174,6 @@ static void on_written(uv_write_t *req, int status)
         return; /* the writer is freed with the conn */
     }
     c->writer = NULL;
-    c->stalled_at = 0;
     if (c->tls) {
         c->cipher_sent = c->cipher.len; /* all of it was in the write */
         drop_cipher(c);
@@ -219,8 +227,8 @@ static int start_writer(struct conn *c)
         return r;
     }
     c->writer = w;
-    c->stalled_at = uv_now(c->all->loop);
-    c->stalled_size = uv_stream_get_write_queue_size(&c->u.stream);
+    c->writing_since = uv_now(c->all->loop);
+    c->writing_size = uv_stream_get_write_queue_size(&c->u.stream);
     return 0;
 }
 
@@ -237,7 +245,7 @@ static void close_when_sent(struct conn *c)
         return;
     }
     set_state(c, CONN_LINGER);
-    c->deadline = uv_now(c->all->loop) + LINGER_MS;
+    c->deadline = uv_now(c->all->loop) + c->all->limits.linger_ms;
     c->paused = true; /* so that resuming is done */
     conn_resume(c);
 }
@@ -272,6 +280,7 @@ static void flush(struct conn *c)
     if (chunkq_is_empty(q)) {
         chunkq_finish(q); /* an idle connection holds no memory for output */
     }
+    account(c);
     if (c->state == CONN_CLOSING && !c->writer) {
         close_when_sent(c);
         return;
@@ -305,6 +314,13 @@ void conn_send(struct conn *c, struct chunk *chunks, size_t n)
     if (r < 0 && c->state == CONN_OPEN) {
         mark_broken(c);
     }
+    account(c);
+}
+
+bool conn_wants_more(const struct conn *c)
+{
+    size_t mine = conn_queued(c);
+    return mine == 0 || (mine < QUEUE_MAX && c->all->queued < ALL_QUEUES_MAX);
 }
 
 size_t conn_queued(const struct conn *c)
@@ -469,7 +485,7 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
     conns_watch(cs);
 
     if (c->tls) {
-        c->deadline = uv_now(cs->loop) + HANDSHAKE_MS;
+        c->deadline = uv_now(cs->loop) + cs->limits.handshake_ms;
     } else if (!open_protocol(c)) {
         return -ENOMEM;
     }
@@ -521,17 +537,15 @@ void conn_set_deadline(struct conn *c, uint64_t ms)
 
 /* All connections of a worker */
 
-static bool is_stalled(struct conn *c, uint64_t now)
+/* True for a client that takes what we send more slowly than the minimum rate. */
+static bool is_too_slow(const struct conn *c, uint64_t now)
 {
-    if (!c->writer) {
+    size_t rate = c->all->limits.send_rate;
+    if (!c->writer || rate == 0) {
         return false;
     }
-    size_t size = uv_stream_get_write_queue_size(&c->u.stream);
-    if (size != c->stalled_size) {
-        c->stalled_size = size;
-        c->stalled_at = now;
-    }
-    return now - c->stalled_at >= STALL_MS;
+    size_t taken = c->writing_size - uv_stream_get_write_queue_size(&c->u.stream);
+    return now - c->writing_since > CONN_GRACE_MS + (uint64_t)taken * 1000 / rate;
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -540,7 +554,7 @@ static void on_sweep(uv_timer_t *timer)
     uint64_t now = uv_now(cs->loop);
     for (struct conn *c = cs->first, *next; c; c = next) {
         next = c->next; /* a callback closes its own connection at the most */
-        if (is_stalled(c, now)) {
+        if (is_too_slow(c, now)) {
             finish(c);
         } else if (c->deadline && now >= c->deadline) {
             c->deadline = 0;
@@ -566,9 +580,10 @@ void conns_watch(struct conns *cs)
     }
 }
 
-int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context, size_t max)
+int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context,
+               const struct conn_limits *limits)
 {
-    *cs = (struct conns){.loop = loop, .protocol = protocol, .context = context, .max = max};
+    *cs = (struct conns){.loop = loop, .protocol = protocol, .context = context, .limits = *limits};
     cs->read_buffer = malloc(READ_SIZE);
     cs->plain_buffer = malloc(READ_SIZE);
     cs->gather_buffer = malloc(SEND_RECORD_SIZE);

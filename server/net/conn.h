@@ -35,13 +35,24 @@ struct protocol {
     void (*closed)(void *p);
 };
 
+#define CONN_GRACE_MS (10 * 1000) /* before a minimum rate is asked for */
+
+struct conn_limits {
+    size_t max;            /* connections at once: --worker-connections */
+    uint64_t handshake_ms; /* for the whole TLS handshake */
+    uint64_t linger_ms;    /* for a client to read our last words */
+    size_t send_rate;      /* bytes a second that a client must take; 0: none */
+};
+
 /* All connections of a worker. */
 struct conns {
     uv_loop_t *loop;
     const struct protocol *protocol; /* borrowed */
     void *context;                   /* borrowed: for protocol->open */
-    size_t count, max;               /* open now; --worker-connections */
-    void (*on_room)(void *arg);      /* a connection went away: accepting may go on; may be NULL */
+    struct conn_limits limits;
+    size_t count;               /* open now */
+    size_t queued;              /* bytes that wait to be sent, over all connections */
+    void (*on_room)(void *arg); /* a connection went away: accepting may go on; may be NULL */
     void *on_room_arg;
     bool draining;             /* idle connections are closed, others after their answer */
     struct conn *first, *last; /* list of all, by last use: the freshest first */
@@ -52,7 +63,8 @@ struct conns {
     struct buf spare;          /* lent to the connection that has ciphertext to send */
 };
 
-int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context, size_t max);
+int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context,
+               const struct conn_limits *limits);
 /* Closes every connection at once. The loop must run until `count` is 0 and handles are closed, before conns_finish. */
 void conns_close_all(struct conns *cs);
 void conns_drain(struct conns *cs); /* see `draining` */
@@ -71,6 +83,9 @@ bool conn_draining(const struct conn *c);
  * inside this call). The array is the caller's, and scratch afterwards. */
 void conn_send(struct conn *c, struct chunk *chunks, size_t n);
 size_t conn_queued(const struct conn *c); /* bytes not yet taken by the socket */
+
+/* May more be made for this client now? Yes while little waits for it, and for all clients of the worker together. */
+bool conn_wants_more(const struct conn *c);
 
 /* Milliseconds from now until `expired` is called (some 500 ms late at the most); 0: no deadline. */
 void conn_set_deadline(struct conn *c, uint64_t ms);

@@ -123,7 +123,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     const struct door *door = poll->data;
     struct worker *w = door->worker;
 
-    if (w->conns.count >= w->conns.max && !conns_shed(&w->conns)) {
+    if (w->conns.count >= w->conns.limits.max && !conns_shed(&w->conns)) {
         pause_accepting(w);
         return;
     }
@@ -152,7 +152,7 @@ static int open_doors(struct worker *w)
 static void on_room(void *arg)
 {
     struct worker *w = arg;
-    if (w->paused && w->state == SERVING && w->conns.count < w->conns.max) {
+    if (w->paused && w->state == SERVING && w->conns.count < w->conns.limits.max) {
         w->paused = false;
         open_doors(w);
     }
@@ -367,7 +367,11 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         log_error("Cannot open the access log %s: %s", s->accesslog, strerror(-r));
         goto no_http;
     }
-    r = conns_init(&w->conns, &w->loop, http_protocol(), &w->http, (size_t)s->worker_connections);
+    const struct conn_limits limits = {.max = (size_t)s->worker_connections,
+                                       .handshake_ms = (uint64_t)s->handshake_timeout * 1000,
+                                       .linger_ms = (uint64_t)s->linger_timeout * 1000,
+                                       .send_rate = s->min_send_rate};
+    r = conns_init(&w->conns, &w->loop, http_protocol(), &w->http, &limits);
     if (r == 0) {
         w->conns.on_room = on_room;
         w->conns.on_room_arg = w;

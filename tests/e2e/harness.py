@@ -34,7 +34,14 @@ STRAY_VARIABLES = (
     "CWSGI CWSGI_CMD_ARGS FORWARDED_ALLOW_IPS GUNICORN_CMD_ARGS PORT PYTHONHOME PYTHONPATH PYTHONSTARTUP"
     " SCRIPT_NAME SENDFILE VIRTUAL_ENV WEB_CONCURRENCY LD_PRELOAD"
 ).split()
-REPORTS = ("runtime error:", "AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "Fatal Python error", "Assertion `")
+REPORTS = (
+    "runtime error:",
+    "AddressSanitizer",
+    "LeakSanitizer",
+    "ThreadSanitizer",
+    "Fatal Python error",
+    "Assertion `",
+)
 
 
 def environment(**changes):
@@ -117,7 +124,7 @@ class Server:
         self.port = port or free_port()
         self.tls = tls
         self.tracebacks_expected = False  # set by tests that make the application fail
-        self.status_expected = 0          # None: the test has seen to it
+        self.status_expected = 0  # None: the test has seen to it
         self.access_path = self.dir / "access.log"
         self.stderr_path = self.dir / "stderr.txt"
         self.calls_path = self.dir / "calls.txt"
@@ -301,4 +308,3 @@ class Load:
 def folder_with_apps(folder):
     shutil.copytree(APPS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
-

@@ -70,7 +70,9 @@ def test_address_may_stand_in_the_configuration_file(server, folder):
 
 
 def test_preloaded_application_is_loaded_once(server, folder):
-    (folder / "counted.py").write_text("import os\nopen('loads', 'a').write(f'{os.getpid()}\\n')\nfrom plain import app\n")
+    (folder / "counted.py").write_text(
+        "import os\nopen('loads', 'a').write(f'{os.getpid()}\\n')\nfrom plain import app\n"
+    )
     s = server("counted:app", "--preload", "-w", "3", folder=folder)
     s.workers(3)
     assert s.get("/").text == "app"
@@ -78,7 +80,9 @@ def test_preloaded_application_is_loaded_once(server, folder):
 
 
 def test_master_runs_no_request_and_loads_no_application(server, folder):
-    (folder / "counted.py").write_text("import os\nopen('loads', 'a').write(f'{os.getpid()}\\n')\nfrom plain import app\n")
+    (folder / "counted.py").write_text(
+        "import os\nopen('loads', 'a').write(f'{os.getpid()}\\n')\nfrom plain import app\n"
+    )
     s = server("counted:app", "-w", "2", folder=folder)
     workers = s.workers(2)
     assert s.get("/").text == "app"

@@ -35,7 +35,12 @@ def django(module_server, served, tmp_path_factory):
     def python(*args):
         env = environment(DJANGO_SUPERUSER_PASSWORD="secret word")
         subprocess.run(
-            [f"{served.venv}/bin/python", *args], cwd=folder, env=env, check=True, capture_output=True, timeout=10 * BOUND
+            [f"{served.venv}/bin/python", *args],
+            cwd=folder,
+            env=env,
+            check=True,
+            capture_output=True,
+            timeout=10 * BOUND,
         )
 
     python("-m", "django", "startproject", "project", ".")

@@ -328,7 +328,9 @@ def test_hup_under_load_fails_no_request(server, folder, preload):
 
 
 @ours
-@pytest.mark.parametrize("text", ["def app(:\n", "raise RuntimeError('no database')\n", "import nothing_of_that_name\n"])
+@pytest.mark.parametrize(
+    "text", ["def app(:\n", "raise RuntimeError('no database')\n", "import nothing_of_that_name\n"]
+)
 def test_hup_with_a_broken_release_keeps_the_old_one(server, folder, text):
     write_release(folder, "old")
     s = server("release:app", "-w", "2", folder=folder)

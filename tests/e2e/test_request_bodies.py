@@ -26,7 +26,9 @@ def test_body_is_echoed(site, body):
     assert site.request("POST", "/echo", body=body).body == whole
 
 
-@pytest.mark.parametrize("body", [BIG, pieces(BIG, 100_000), pieces(BIG, 1000)], ids=["length", "chunks", "tiny chunks"])
+@pytest.mark.parametrize(
+    "body", [BIG, pieces(BIG, 100_000), pieces(BIG, 1000)], ids=["length", "chunks", "tiny chunks"]
+)
 def test_large_body_arrives_whole(site, body):
     reply = site.request("POST", "/digest", body=body)
     assert reply.text == f"{len(BIG)} {hashlib.sha256(BIG).hexdigest()}"

@@ -292,5 +292,3 @@ def test_ipv6(server):
     with socket.create_connection(("::1", s.port), timeout=BOUND) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.0 200 OK")
-
-

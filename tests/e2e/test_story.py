@@ -41,7 +41,9 @@ def program(folder):
 
 
 def curl(certificate, url):
-    done = subprocess.run(["curl", "-sS", "--cacert", certificate.cert, url], capture_output=True, text=True, timeout=BOUND)
+    done = subprocess.run(
+        ["curl", "-sS", "--cacert", certificate.cert, url], capture_output=True, text=True, timeout=BOUND
+    )
     return done.stdout or done.stderr
 
 
@@ -51,7 +53,9 @@ def story(server, site_folder, certificate):
     if PRODUCT == "gunicorn":  # which does not make it
         (site_folder / "logs").mkdir()
     logs = ["--access-logfile", "logs/access.log", "--log-file", "logs/server.log"]
-    s = server("hello:app", "-w", "3", *logs, exe=program(site_folder), host="0.0.0.0", folder=site_folder, tls=certificate)
+    s = server(
+        "hello:app", "-w", "3", *logs, exe=program(site_folder), host="0.0.0.0", folder=site_folder, tls=certificate
+    )
     s.access_path = site_folder / "logs" / "access.log"
     return s
 
@@ -136,7 +140,9 @@ def test_title_has_room_even_if_the_command_line_had_none(site_folder, tmp_path)
         wait_until(lambda: listening(port), "it listens")
         wait_until(lambda: command(process.pid) == f"{program(site_folder)}: master [hello:app]", "it has its title")
         worker = [pid for pid, parent, _, _ in processes() if parent == process.pid]
-        wait_until(lambda: command(worker[0]).startswith(f"{program(site_folder)}: worker [hello:app]"), "so has its worker")
+        wait_until(
+            lambda: command(worker[0]).startswith(f"{program(site_folder)}: worker [hello:app]"), "so has its worker"
+        )
     finally:
         process.terminate()
         assert process.wait(BOUND) == 0
@@ -289,7 +295,9 @@ def test_run_process_finds_the_newest_certificate_and_its_key(site_folder, certi
 @ours
 def test_run_process_tells_why_it_did_not_start(site_folder, certificate):
     (site_folder / "hello.py").write_text("raise RuntimeError('no database')\n")
-    script = Script(site_folder, run_process(site_folder, free_port()), CERT=str(certificate.cert), KEY=str(certificate.key))
+    script = Script(
+        site_folder, run_process(site_folder, free_port()), CERT=str(certificate.cert), KEY=str(certificate.key)
+    )
     try:
         script.run("start")
         wait_until(lambda: not script.processes(), "it has given up")

@@ -129,7 +129,11 @@ def test_chain_is_sent_whole(server, tmp_path):
     def signed(name, issuer, extensions):
         (tmp_path / f"{name}.ext").write_text(extensions)
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", "csr")
-        by = ["-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key", "-CAcreateserial"] if issuer else ["-signkey", f"{name}.key"]
+        by = (
+            ["-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key", "-CAcreateserial"]
+            if issuer
+            else ["-signkey", f"{name}.key"]
+        )
         openssl("x509", "-req", "-in", "csr", "-days", "9", "-extfile", f"{name}.ext", "-out", f"{name}.crt", *by)
 
     signed("root", None, "basicConstraints=critical,CA:TRUE\n")
