@@ -34,6 +34,7 @@ enum setting_type {
     SETTING_STRINGS,
     SETTING_CSV,
     SETTING_ADDRESSES,
+    SETTING_PAIRS,
 };
 
 enum setting_support {
@@ -61,7 +62,7 @@ struct setting {
     const char *flags;         /* "-b,--bind ADDRESS"; NULL: configuration file only */
     const char *environment;   /* "$WEB_CONCURRENCY", "0.0.0.0:$PORT"; NULL: none */
     const char *default_value; /* as text; NULL: None, or an empty list */
-    const char *allowed;       /* "1..65535", "0..", "a|b|c", "+" (not empty); NULL: any */
+    const char *allowed;       /* "1..65535", "0..", "a|b|c", "+" (not empty), "ip"; NULL: any */
     enum setting_support support;
     const char *why; /* what to know or use instead, when it is WARNED or REFUSED */
     const char *help;
@@ -84,6 +85,7 @@ struct setting {
 #define SETTINGS_MEMBER_STRINGS struct strings
 #define SETTINGS_MEMBER_CSV struct strings
 #define SETTINGS_MEMBER_ADDRESSES struct strings
+#define SETTINGS_MEMBER_PAIRS struct strings
 
 enum {
     SETTINGS_ROWS = 0

@@ -16,6 +16,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/log.h"
+#include "server/base/network.h"
 
 #define SECONDS_MAX (INT_MAX / 1000) /* so that it fits an int in milliseconds, too */
 
@@ -41,6 +42,7 @@ static enum kind kind_of(const struct setting *row)
     case SETTING_STRINGS:
     case SETTING_CSV:
     case SETTING_ADDRESSES:
+    case SETTING_PAIRS:
         return KIND_LIST;
     case SETTING_STR:
     case SETTING_DIR:
@@ -281,10 +283,32 @@ static int parse_text(const struct setting *row, const char *text, char **copy, 
     return *copy ? 0 : no_memory(error);
 }
 
-static int parse_list(const struct setting *row, const char *const *texts, size_t n, struct strings *list,
-                      struct buf *error)
+/* Does every item of the list look as the row wants it? */
+static int check_items(const struct setting *row, const struct strings *list, enum settings_source source,
+                       struct buf *error)
 {
-    const char *separators = row->type == SETTING_STRINGS ? "" : ",";
+    bool networks = row->allowed && strcmp(row->allowed, "ip") == 0;
+    for (size_t i = 0; i < list->n; i++) {
+        const char *text = list->v[i];
+        struct network network;
+        int r = networks && strcmp(text, "*") != 0 ? network_parse(&network, text) : 0;
+        if (r == -ERANGE) {
+            return value_invalid(error, row, text, source, "the address has bits set behind the network's prefix");
+        }
+        if (r < 0) {
+            return value_invalid(error, row, text, source, "it must be an address, a network such as 10.0.0.0/8, or *");
+        }
+        if (row->type == SETTING_PAIRS && (*text == '=' || !strchr(text, '='))) {
+            return value_invalid(error, row, text, source, "it must look like NAME=VALUE");
+        }
+    }
+    return 0;
+}
+
+static int parse_list(const struct setting *row, const char *const *texts, size_t n, struct strings *list,
+                      enum settings_source source, struct buf *error)
+{
+    const char *separators = row->type == SETTING_STRINGS ? "" : row->type == SETTING_PAIRS ? "\n" : ",";
     for (size_t i = 0; i < n; i++) {
         for (const char *p = texts[i]; *p; p += *p != '\0') {
             size_t len = strcspn(p, separators);
@@ -294,6 +318,10 @@ static int parse_list(const struct setting *row, const char *const *texts, size_
             }
             p += len;
         }
+    }
+    if (check_items(row, list, source, error) < 0) {
+        strings_finish(list);
+        return -1;
     }
     return 0;
 }
@@ -334,14 +362,14 @@ int value_parse(union value *v, const struct setting *row, const char *const *te
 {
     *v = (union value){0};
     enum kind kind = kind_of(row);
+    if (n == 0 && (kind == KIND_INT || kind == KIND_SIZE || row->type == SETTING_PAIRS)) {
+        return value_invalid(error, row, "None", source, "it needs a value");
+    }
     if (kind == KIND_LIST) {
-        return parse_list(row, texts, n, &v->list, error);
+        return parse_list(row, texts, n, &v->list, source, error);
     }
     if (n > 1) {
         return value_invalid(error, row, texts[1], source, "it takes one value, not several");
-    }
-    if (n == 0 && (kind == KIND_INT || kind == KIND_SIZE)) {
-        return value_invalid(error, row, "None", source, "it needs a value");
     }
     const char *given = n == 1 ? texts[0] : row->default_value;
     if (!given) {
@@ -421,11 +449,11 @@ bool value_is_empty(const union value *v, const struct setting *row)
 }
 
 /* Python's repr of a str. */
-static int print_repr(const char *text, struct buf *out)
+static int print_repr(const char *text, size_t len, struct buf *out)
 {
-    char quote = strchr(text, '\'') && !strchr(text, '"') ? '"' : '\'';
+    char quote = memchr(text, '\'', len) && !memchr(text, '"', len) ? '"' : '\'';
     int r = buf_append(out, &quote, 1);
-    for (const char *p = text; r == 0 && *p; p++) {
+    for (const char *p = text; r == 0 && p < text + len; p++) {
         unsigned char c = (unsigned char)*p;
         if (*p == quote || *p == '\\') {
             r = buf_printf(out, "\\%c", *p);
@@ -445,9 +473,22 @@ static int print_list(const struct strings *list, struct buf *out)
     int r = buf_puts(out, "[");
     for (size_t i = 0; r == 0 && i < list->n; i++) {
         r = i > 0 ? buf_puts(out, ", ") : 0;
-        r = r == 0 ? print_repr(list->v[i], out) : r;
+        r = r == 0 ? print_repr(list->v[i], strlen(list->v[i]), out) : r;
     }
     return r == 0 ? buf_puts(out, "]") : r;
+}
+
+static int print_pairs(const struct strings *list, struct buf *out)
+{
+    int r = buf_puts(out, "{");
+    for (size_t i = 0; r == 0 && i < list->n; i++) {
+        const char *name = list->v[i], *equals = strchr(name, '=');
+        r = i > 0 ? buf_puts(out, ", ") : 0;
+        r = r == 0 ? print_repr(name, (size_t)(equals - name), out) : r;
+        r = r == 0 ? buf_puts(out, ": ") : r;
+        r = r == 0 ? print_repr(equals + 1, strlen(equals + 1), out) : r;
+    }
+    return r == 0 ? buf_puts(out, "}") : r;
 }
 
 static int print_text(const struct setting *row, const char *text, struct buf *out)
@@ -476,5 +517,5 @@ int value_print(const union value *v, const struct setting *row, struct buf *out
     case KIND_LIST:
         break;
     }
-    return print_list(&v->list, out);
+    return row->type == SETTING_PAIRS ? print_pairs(&v->list, out) : print_list(&v->list, out);
 }

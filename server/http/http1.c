@@ -38,6 +38,7 @@ struct http1 {
     struct exchange *x; /* owned; NULL when idle. Lent to the executor while it is READY or RUNNING */
     enum phase phase;
     bool fresh;           /* no request has come over this connection yet */
+    bool half_closed;     /* the client will send no more */
     bool keep_alive;      /* after this answer */
     bool unread;          /* the client may still be sending what nobody will read: close with care */
     enum framing framing; /* of the answer */
@@ -55,7 +56,6 @@ struct http1 {
 };
 
 static const struct exchange_ops OPS;
-static void feed(struct http1 *h, const char *data, size_t len);
 static void flush(struct exchange *x);
 
 /* Life */
@@ -339,8 +339,8 @@ static void expect_body(struct http1 *h, size_t received)
     conn_set_deadline(h->conn, due > now ? due - now : 1);
 }
 
-/* The parser gets bytes of the body. */
-static void feed_body(struct http1 *h, const char *data, const char *end)
+/* The parser gets bytes of the body. False when the request was refused: then `h` may be gone. */
+static bool feed_body(struct http1 *h, const char *data, const char *end)
 {
     expect_body(h, (size_t)(end - data));
     enum llhttp_errno error = llhttp_execute(&h->parser, data, (size_t)(end - data));
@@ -352,7 +352,9 @@ static void feed_body(struct http1 *h, const char *data, const char *end)
         }
     } else if (error != HPE_OK) {
         refuse_parse_error(h, error);
+        return false;
     }
+    return true;
 }
 
 static bool begin_exchange(struct http1 *h)
@@ -390,76 +392,103 @@ static enum llhttp_errno parse_head(struct http1 *h, const char *head, size_t le
     return llhttp_execute(&h->parser, head, len);
 }
 
-/* Takes bytes of a head. Returns how many it used; the phase tells what came of it. */
-static size_t feed_head(struct http1 *h, const char *data, size_t len)
+/* Takes bytes of a head; *used of them belong to it. False when the request was refused: then `h` may be gone. */
+static bool feed_head(struct http1 *h, const char *data, size_t len, size_t *used)
 {
-    size_t used;
     const char *reason;
-    int status = headscan_feed(&h->scan, data, len, &h->http->limits, &used, &reason);
+    int status = headscan_feed(&h->scan, data, len, &h->http->limits, used, &reason);
     bool whole = h->scan.complete && h->ahead.len == 0;
 
-    if (!whole && buf_append(&h->ahead, data, used) < 0) {
+    if (!whole && buf_append(&h->ahead, data, *used) < 0) {
         conn_abort(h->conn);
-        return len;
+        return false;
     }
     if (!status && !h->scan.complete) {
-        return len;
+        return true;
     }
-    size_t head_len = whole ? used : h->ahead.len;
+    size_t head_len = whole ? *used : h->ahead.len;
     char *head = arena_dup(&h->x->arena, whole ? data : h->ahead.data, head_len);
     if (!whole) {
         buf_finish(&h->ahead);
     }
     if (!head) {
         conn_abort(h->conn);
-        return len;
+        return false;
     }
     bool line_is_good = split_request_line(&h->x->request, head, head_len);
     if (status || !line_is_good) {
         refuse(h, status ? status : 400, status ? reason : "Invalid request line");
-        return len;
+        return false;
     }
     enum llhttp_errno error = parse_head(h, head, head_len);
     if (error == HPE_PAUSED) {
         submit(h);
-    } else if (error != HPE_OK) {
-        refuse_parse_error(h, error);
-        return len; /* `h` may be gone */
-    } else if (h->phase == PHASE_HEAD) {
-        refuse(h, 400, "The request cannot be understood"); /* the parser waits for more than the head: HTTP/2's PRI */
-        return len;
-    } else {
-        expect_body(h, 0);
+        return true;
     }
-    if (h->phase == PHASE_BODY && h->x->request.expect_continue && used == len) {
+    if (error != HPE_OK) {
+        refuse_parse_error(h, error);
+        return false;
+    }
+    if (h->phase == PHASE_HEAD) {
+        refuse(h, 400, "The request cannot be understood"); /* the parser waits for more than the head: HTTP/2's PRI */
+        return false;
+    }
+    expect_body(h, 0);
+    if (h->x->request.expect_continue && *used == len) {
         static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
         conn_send(h->conn, &(struct chunk){.data = CONTINUE, .len = sizeof(CONTINUE) - 1, .fd = -1}, 1);
     }
-    return used;
+    return true;
+}
+
+/* The client has said all it will say. One that waits for answers still gets them. */
+static void end_of_input(struct http1 *h)
+{
+    switch (h->phase) {
+    case PHASE_IDLE:
+    case PHASE_HEAD:
+        conn_close(h->conn, false);
+        break;
+    case PHASE_BODY:
+        refuse(h, 400, "The request body was cut short");
+        break;
+    case PHASE_ANSWER:
+    case PHASE_GONE:
+        break;
+    }
 }
 
 static void feed(struct http1 *h, const char *data, size_t len)
 {
     const char *end = data + len;
-    while (data < end) {
+    while (data < end && h->phase != PHASE_ANSWER) {
+        size_t used = (size_t)(end - data);
+        bool alive = true;
         switch (h->phase) {
         case PHASE_IDLE:
-            if (!begin_exchange(h)) {
-                return;
-            }
+            used = 0;
+            alive = begin_exchange(h);
             break;
         case PHASE_HEAD:
-            data += feed_head(h, data, (size_t)(end - data));
+            alive = feed_head(h, data, (size_t)(end - data), &used);
             break;
         case PHASE_BODY:
-            feed_body(h, data, end);
-            return;
+            alive = feed_body(h, data, end);
+            break;
         case PHASE_ANSWER:
-            put_aside(h, data, (size_t)(end - data));
-            return;
         case PHASE_GONE:
+            break;
+        }
+        if (!alive) {
             return;
         }
+        data += used;
+    }
+    if (data < end) {
+        put_aside(h, data, (size_t)(end - data));
+    }
+    if (h->half_closed) {
+        end_of_input(h);
     }
 }
 
@@ -471,20 +500,8 @@ static void on_data(void *p, const char *data, size_t len)
 static void on_eof(void *p)
 {
     struct http1 *h = p;
-    switch (h->phase) {
-    case PHASE_IDLE:
-    case PHASE_HEAD:
-        conn_close(h->conn, false);
-        break;
-    case PHASE_BODY:
-        refuse(h, 400, "The request body was cut short");
-        break;
-    case PHASE_ANSWER:
-        h->keep_alive = false; /* a client that has said all may still wait for its answer */
-        break;
-    case PHASE_GONE:
-        break;
-    }
+    h->half_closed = true;
+    end_of_input(h);
 }
 
 static void on_expired(void *p)
@@ -529,6 +546,10 @@ static void go_on(struct http1 *h)
         return;
     }
     h->phase = PHASE_IDLE;
+    if (h->ahead.len == 0 && h->half_closed) {
+        conn_close(h->conn, false);
+        return;
+    }
     if (h->ahead.len == 0) {
         conn_set_deadline(h->conn, h->http->keepalive_ms);
         return;
