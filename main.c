@@ -253,7 +253,16 @@ static int open_listeners(struct program *p, struct buf *error)
 {
     struct listeners *old = p->handover ? &p->handover->listeners : NULL;
     if (listeners_open(&p->listeners, &p->settings, old, error) < 0) {
-        return refuse(p, error);
+        if (!old || old->n == 0) {
+            return refuse(p, error);
+        }
+        /* Once it has served, a server does not end because of an address that it cannot have. */
+        log_critical("Error: %s; the server stays where it listened before", buf_cstr(error));
+        error->len = 0;
+        int r = listeners_keep(&p->listeners, &p->settings, old);
+        if (r < 0) {
+            return refuse_errno(p, "The old addresses can't be kept", r);
+        }
     }
     if (old) {
         listeners_unlink(old);

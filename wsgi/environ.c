@@ -105,12 +105,12 @@ static int put(PyObject *dict, PyObject *key, PyObject *value)
 }
 
 static int put_all(struct environ *e, PyObject *dict, const struct settings *s, const struct module_state *types,
-                   bool tls)
+                   bool https)
 {
     PyObject **k = e->keys;
     bool ok = put(dict, k[KEY_SERVER_SOFTWARE], PyUnicode_FromString("cwsgi/" CWSGI_VERSION)) == 0 &&
               put(dict, k[KEY_VERSION], Py_BuildValue("(ii)", 1, 0)) == 0 &&
-              put(dict, k[KEY_URL_SCHEME], PyUnicode_InternFromString(tls ? "https" : "http")) == 0 &&
+              put(dict, k[KEY_URL_SCHEME], PyUnicode_InternFromString(https ? "https" : "http")) == 0 &&
               put(dict, k[KEY_ERRORS], errors_new(types)) == 0 &&
               put(dict, k[KEY_MULTITHREAD], PyBool_FromLong(s->threads > 1)) == 0 &&
               put(dict, k[KEY_MULTIPROCESS], PyBool_FromLong(s->workers > 1)) == 0 &&
@@ -120,7 +120,7 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
               put(dict, k[KEY_SCRIPT_NAME],
                   PyUnicode_DecodeLatin1(e->script_name, (Py_ssize_t)strlen(e->script_name), NULL)) == 0;
 
-    if (ok && tls) {
+    if (ok && https) {
         ok = put(dict, k[KEY_HTTPS], PyUnicode_InternFromString("on")) == 0;
     }
     return ok ? 0 : -1;
@@ -155,11 +155,11 @@ static int make_room(struct environ *e, PyObject *dict)
     return r;
 }
 
-static PyObject *make_base(struct environ *e, const struct settings *s, const struct module_state *types, bool tls)
+static PyObject *make_base(struct environ *e, const struct settings *s, const struct module_state *types, bool https)
 {
     PyObject *dict = PyDict_New();
 
-    if (dict && (put_all(e, dict, s, types, tls) < 0 || put_places(e, dict) < 0 || make_room(e, dict) < 0)) {
+    if (dict && (put_all(e, dict, s, types, https) < 0 || put_places(e, dict) < 0 || make_room(e, dict) < 0)) {
         Py_CLEAR(dict);
     }
     return dict;
@@ -336,7 +336,7 @@ static PyObject *decoded(struct str s)
 static int put_target(struct environ *e, PyObject *dict, const struct request *r)
 {
     struct str path = r->path;
-    size_t script_len = strlen(e->script_name);
+    struct str script = r->script_name.p ? r->script_name : str_of(e->script_name);
 
     if (path.len == 0 && str_eq(r->target, STR("*"))) {
         path = r->target; /* OPTIONS *: gunicorn's way, the PEP has none */
@@ -345,14 +345,19 @@ static int put_target(struct environ *e, PyObject *dict, const struct request *r
     if (!raw) {
         return -1;
     }
-    if (script_len > 0) {
-        if (path.len < script_len || memcmp(path.p, e->script_name, script_len) != 0) {
-            PyErr_Format(PyExc_ValueError, "the path of %R does not start with SCRIPT_NAME, %s", raw, e->script_name);
+    if (r->script_name.p && put(dict, e->keys[KEY_SCRIPT_NAME], latin1(script)) < 0) {
+        Py_DECREF(raw);
+        return -1;
+    }
+    if (script.len > 0) {
+        if (path.len < script.len || memcmp(path.p, script.p, script.len) != 0) {
+            PyErr_Format(PyExc_ValueError, "the path of %R does not start with SCRIPT_NAME, %R", raw,
+                         PyDict_GetItem(dict, e->keys[KEY_SCRIPT_NAME]));
             Py_DECREF(raw);
             return -1;
         }
-        path.p += script_len;
-        path.len -= script_len;
+        path.p += script.len;
+        path.len -= script.len;
     }
     bool same = path.p == r->target.p && path.len == r->target.len && !memchr(path.p, '%', path.len);
     PyObject *info = same ? new_ref(raw) : decoded(path);
@@ -387,7 +392,7 @@ static int put_server_of_host(struct environ *e, PyObject *dict, const struct ex
         host = STR("localhost");
     }
     if (port.len == 0) {
-        port = x->peer->tls ? STR("443") : STR("80");
+        port = x->request.https ? STR("443") : STR("80");
     }
     return put(dict, e->keys[KEY_SERVER_NAME], latin1(host)) | put(dict, e->keys[KEY_SERVER_PORT], latin1(port));
 }
@@ -428,13 +433,9 @@ static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
     return status;
 }
 
-/* "X-Thing" to "HTTP_X_THING". NULL without an exception: the field is dropped, since "X_Thing" and "X-Thing" would be
- * one and the same to the application, and a front end may guard only one of them. */
+/* "X-Thing" to "HTTP_X_THING". */
 static PyObject *key_of(struct str name)
 {
-    if (memchr(name.p, '_', name.len)) {
-        return NULL;
-    }
     PyObject *key = PyUnicode_New((Py_ssize_t)name.len + 5, 127);
     if (!key) {
         return NULL;
@@ -460,16 +461,20 @@ static int join(PyObject *dict, PyObject *key, PyObject *old, const struct heade
     return put(dict, key, both);
 }
 
+/* Under a key that may be taken already. */
+static int put_or_join(PyObject *dict, PyObject *key, const struct header *h)
+{
+    PyObject *old = PyDict_GetItemWithError(dict, key);
+
+    return old ? join(dict, key, old, h) : PyErr_Occurred() ? -1 : put(dict, key, latin1(h->value));
+}
+
 static int put_other_header(PyObject *dict, const struct header *h)
 {
     PyObject *key = key_of(h->name);
+    int r = key ? put_or_join(dict, key, h) : -1;
 
-    if (!key) {
-        return PyErr_Occurred() ? -1 : 0;
-    }
-    PyObject *old = PyDict_GetItemWithError(dict, key);
-    int r = old ? join(dict, key, old, h) : PyErr_Occurred() ? -1 : put(dict, key, latin1(h->value));
-    Py_DECREF(key);
+    Py_XDECREF(key);
     return r;
 }
 
@@ -485,6 +490,8 @@ static int put_headers(struct environ *e, PyObject *dict, const struct request *
             status = put_other_header(dict, h);
         } else if (h->id == HEADER_CONTENT_LENGTH) {
             continue; /* as a number, see below */
+        } else if (r->aliases) {
+            status = put_or_join(dict, e->headers[h->id], h); /* X_FORWARDED_FOR may have come before X-Forwarded-For */
         } else if (seen[h->id / 64] & bit) {
             status = h->id == HEADER_CONTENT_TYPE
                          ? 0 /* the first counts: a list of types means nothing */
@@ -516,7 +523,7 @@ static int put_length(struct environ *e, PyObject *dict, const struct exchange *
 PyObject *environ_make(struct environ *e, const struct exchange *x, PyObject *input)
 {
     const struct request *r = &x->request;
-    PyObject *dict = PyDict_Copy(e->base[x->peer->tls ? 1 : 0]);
+    PyObject *dict = PyDict_Copy(e->base[r->https ? 1 : 0]);
 
     if (!dict) {
         return NULL;

@@ -103,6 +103,11 @@ static enum app_result complete(struct call *c, struct exchange *x)
         return failed(x);
     }
     response_end(r);
+    if (r->dropped_bytes > 0) {
+        log_warning("The body of %.*s %.*s is %llu bytes longer than its Content-Length: they were cut off",
+                    (int)x->request.method.len, x->request.method.p, (int)x->request.target.len, x->request.target.p,
+                    (unsigned long long)r->dropped_bytes);
+    }
     if (response_is_short(r)) {
         PyErr_Format(PyExc_ValueError, "the body ends after %llu bytes, but its Content-Length is %lld",
                      (unsigned long long)r->body_bytes, (long long)r->content_length);

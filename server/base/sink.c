@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@ struct sink {
     char *path; /* owned; NULL: std_fd */
     int fd;     /* owned, unless it is std_fd */
     struct buf lines;
+    bool cut;              /* the last line that reached the file is not complete */
     unsigned long dropped; /* bytes that could not be written since the last success */
 };
 
@@ -131,6 +133,9 @@ void sink_flush(struct sink *s)
         return;
     }
     size_t done = 0;
+    if (s->cut && write(s->fd, "\n", 1) == 1) {
+        s->cut = false; /* what follows is not taken for the rest of that line */
+    }
     while (done < s->lines.len) {
         ssize_t n = write(s->fd, s->lines.data + done, s->lines.len - done);
         if (n < 0) {
@@ -148,6 +153,7 @@ void sink_flush(struct sink *s)
                       s->path ? s->path : "on a standard stream", strerror(errno));
         }
         s->dropped += s->lines.len - done;
+        s->cut |= done > 0 && s->lines.data[done - 1] != '\n';
     } else if (s->dropped > 0) {
         log_warning("The access log %s can be written again; %lu bytes were lost",
                     s->path ? s->path : "on a standard stream", s->dropped);

@@ -14,6 +14,7 @@
 #include "server/http/exchange.h"
 #include "server/net/peer.h"
 
+#define UNKNOWN '?'     /* an atom that is none prints "-" */
 #define CLIENT_LEFT 499 /* as nginx writes it: gone before there was an answer */
 
 enum step_kind { STEP_TEXT, STEP_ATOM, STEP_REQUEST_HEADER, STEP_RESPONSE_HEADER, STEP_VARIABLE };
@@ -40,13 +41,29 @@ static const char *compile_atom(const char *p, struct step *step)
     if (*p == '{') {
         const char *brace = memchr(p, '}', (size_t)(close - p));
         if (!brace || brace + 2 != close) {
-            return NULL;
+            step->kind = STEP_ATOM;
+            step->atom = UNKNOWN;
+            return close + 2;
         }
-        step->kind = brace[1] == 'i' ? STEP_REQUEST_HEADER : brace[1] == 'o' ? STEP_RESPONSE_HEADER : STEP_VARIABLE;
         step->text = (struct str){p + 1, (size_t)(brace - p - 1)};
+        switch (brace[1]) {
+        case 'i':
+            step->kind = STEP_REQUEST_HEADER;
+            break;
+        case 'o':
+            step->kind = STEP_RESPONSE_HEADER;
+            break;
+        case 'e':
+            step->kind = STEP_VARIABLE;
+            break;
+        default:
+            step->kind = STEP_ATOM;
+            step->atom = UNKNOWN;
+            break;
+        }
     } else {
         step->kind = STEP_ATOM;
-        step->atom = close - p == 1 ? *p : '?';
+        step->atom = close - p == 1 ? *p : UNKNOWN;
     }
     return close + 2; /* the conversion letter is always printed as text */
 }
@@ -168,11 +185,20 @@ static int put_user(struct buf *out, const struct request *r)
     return put_or_dash(out, colon ? (struct str){(char *)text, (size_t)(colon - (char *)text)} : STR(""));
 }
 
+#define VERSION_LEN 8
+
+static void spell_version(char text[VERSION_LEN], const struct request *r)
+{
+    memcpy(text, "HTTP/x.y", VERSION_LEN);
+    text[5] = (char)('0' + r->major);
+    text[7] = (char)('0' + r->minor);
+}
+
 /* A WSGI variable, as far as it is known without Python: what comes from the request. */
 static int put_variable(struct buf *out, const struct exchange *x, struct str name)
 {
     const struct request *r = &x->request;
-    if (name.len > 5 && strncmp(name.p, "HTTP_", 5) == 0) {
+    if (name.len > 5 && strncasecmp(name.p, "HTTP_", 5) == 0) {
         char header[128];
         size_t n = name.len - 5;
         if (n > sizeof(header)) {
@@ -181,8 +207,16 @@ static int put_variable(struct buf *out, const struct exchange *x, struct str na
         for (size_t i = 0; i < n; i++) {
             header[i] = name.p[5 + i] == '_' ? '-' : name.p[5 + i];
         }
-        return put_or_dash(out, header_by_name(r, (struct str){header, n}));
+        struct str value = header_by_name(r, (struct str){header, n});
+        if (value.len == 0 && r->aliases) {
+            value = header_by_name(r, (struct str){name.p + 5, n});
+        }
+        return put_or_dash(out, value);
     }
+    char protocol[VERSION_LEN], server_port[8], remote_port[8];
+    spell_version(protocol, r);
+    snprintf(server_port, sizeof(server_port), "%u", x->peer->server_port);
+    snprintf(remote_port, sizeof(remote_port), "%u", x->peer->port);
     const struct {
         struct str name, value;
     } known[] = {
@@ -194,10 +228,13 @@ static int put_variable(struct buf *out, const struct exchange *x, struct str na
         {STR("SERVER_NAME"), str_of(x->peer->server_addr)},
         {STR("CONTENT_TYPE"), header_value(r, HEADER_CONTENT_TYPE)},
         {STR("CONTENT_LENGTH"), header_value(r, HEADER_CONTENT_LENGTH)},
-        {STR("wsgi.url_scheme"), x->peer->tls ? STR("https") : STR("http")},
+        {STR("SERVER_PROTOCOL"), {protocol, sizeof(protocol)}},
+        {STR("SERVER_PORT"), str_of(server_port)},
+        {STR("REMOTE_PORT"), x->peer->port ? str_of(remote_port) : STR("")},
+        {STR("wsgi.url_scheme"), r->https ? STR("https") : STR("http")},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (str_eq(known[i].name, name)) {
+        if (str_ieq(known[i].name, name)) {
             return put_or_dash(out, known[i].value);
         }
     }
@@ -206,7 +243,8 @@ static int put_variable(struct buf *out, const struct exchange *x, struct str na
 
 static int put_version(struct buf *out, const struct request *r)
 {
-    char text[] = {'H', 'T', 'T', 'P', '/', (char)('0' + r->major), '.', (char)('0' + r->minor)};
+    char text[VERSION_LEN];
+    spell_version(text, r);
     return buf_append(out, text, sizeof(text));
 }
 
@@ -268,14 +306,17 @@ static int put_atom(struct buf *out, char atom, const struct exchange *x, const 
     }
 }
 
-static struct str response_header(const struct response *r, struct str name)
+static int put_response_header(struct buf *out, const struct response *r, struct str name)
 {
+    if (str_ieq(name, STR("Content-Length")) && r->content_length >= 0) {
+        return put_number(out, (uint64_t)r->content_length);
+    }
     for (size_t i = 0; i < r->n_fields; i++) {
         if (str_ieq(r->fields[i].name, name)) {
-            return r->fields[i].value;
+            return put_or_dash(out, r->fields[i].value);
         }
     }
-    return STR("");
+    return buf_append(out, "-", 1);
 }
 
 int accesslog_format(const struct accesslog *a, struct buf *out, const struct exchange *x, const struct clock *clock,
@@ -296,7 +337,7 @@ int accesslog_format(const struct accesslog *a, struct buf *out, const struct ex
             r = put_or_dash(out, header_by_name(&x->request, step->text));
             break;
         case STEP_RESPONSE_HEADER:
-            r = put_or_dash(out, response_header(&x->response, step->text));
+            r = put_response_header(out, &x->response, step->text);
             break;
         case STEP_VARIABLE:
             r = put_variable(out, x, step->text);

@@ -6,6 +6,8 @@
 #include "server/http/chars.h"
 #include "server/http/request.h"
 
+#define BLANK_MAX 4 /* empty lines that are overlooked: RFC 9112 2.2 asks for one */
+
 /* The bytes of a line, or of the part of it that has arrived, without its end. */
 static int check_piece(struct headscan *s, struct str piece, const struct request_limits *limits, const char **reason)
 {
@@ -73,6 +75,9 @@ int headscan_feed(struct headscan *s, const char *data, size_t len, const struct
         s->cr = false;
         if (s->line_len > 0) {
             s->lines++;
+        } else if (s->lines == 0 && ++s->blank > BLANK_MAX) {
+            *reason = "Too many empty lines before the request";
+            return 400;
         } else if (s->lines > 0) {
             s->complete = true;
             *used = (size_t)(lf + 1 - data);

@@ -13,6 +13,7 @@ struct request_limits;
 struct headscan {
     size_t line_len; /* of the line that is being received, without its end */
     size_t lines;    /* complete ones, the request line included */
+    size_t blank;    /* empty lines before the request line (RFC 9112 2.2) */
     bool cr;         /* the last byte was CR */
     bool complete;   /* the empty line that ends the head was seen */
 };

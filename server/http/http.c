@@ -11,6 +11,7 @@
 #include "server/config/settings.h"
 #include "server/http/accesslog.h"
 #include "server/http/exchange.h"
+#include "server/http/forward.h"
 #include "server/http/http1.h"
 
 #define KEEP_FREE 128 /* exchanges, some 10 KiB each, that wait for the next burst */
@@ -30,11 +31,11 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
         .tmp_dir = s->tmp_upload_dir,
     };
     clock_update(&h->clock);
-    if (!s->accesslog) {
-        return 0;
+    int r = forward_create(&h->forward, s);
+    if (r == 0 && s->accesslog) {
+        h->format = accesslog_create(s->access_log_format);
+        r = h->format ? sink_open(&h->sink, s->accesslog, STDOUT_FILENO) : -ENOMEM;
     }
-    h->format = accesslog_create(s->access_log_format);
-    int r = h->format ? sink_open(&h->sink, s->accesslog, STDOUT_FILENO) : -ENOMEM;
     if (r < 0) {
         http_finish(h);
     }
@@ -51,8 +52,10 @@ void http_finish(struct http *h)
     }
     accesslog_destroy(h->format);
     sink_close(h->sink);
+    forward_destroy(h->forward);
     h->format = NULL;
     h->sink = NULL;
+    h->forward = NULL;
 }
 
 const struct protocol *http_protocol(void)

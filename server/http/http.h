@@ -11,6 +11,7 @@
 struct accesslog;
 struct exchange;
 struct executor;
+struct forward;
 struct protocol;
 struct settings;
 struct sink;
@@ -21,8 +22,9 @@ struct http {
     struct slot *slot;         /* borrowed: our counters */
     struct request_limits limits;
     uint64_t keepalive_ms, header_ms;
-    size_t body_rate;    /* bytes a second; 0: any */
-    const char *tmp_dir; /* borrowed; NULL: the system's */
+    size_t body_rate;        /* bytes a second; 0: any */
+    const char *tmp_dir;     /* borrowed; NULL: the system's */
+    struct forward *forward; /* owned: what front ends may say */
     struct clock clock;
     struct accesslog *format; /* owned; NULL: no access log */
     struct sink *sink;        /* owned; NULL: no access log */

@@ -12,6 +12,7 @@
 #include "server/http/body.h"
 #include "server/http/chars.h"
 #include "server/http/exchange.h"
+#include "server/http/forward.h"
 #include "server/http/framing.h"
 #include "server/http/headscan.h"
 #include "server/http/http.h"
@@ -37,6 +38,7 @@ struct http1 {
     struct conn *conn;  /* borrowed; NULL in PHASE_GONE */
     struct exchange *x; /* owned; NULL when idle. Lent to the executor while it is READY or RUNNING */
     enum phase phase;
+    bool trusted;         /* the client is a front end: see forward.h */
     bool fresh;           /* no request has come over this connection yet */
     bool half_closed;     /* the client will send no more */
     bool keep_alive;      /* after this answer */
@@ -66,6 +68,7 @@ static void *on_open(void *context, struct conn *c)
     if (h) {
         h->http = context;
         h->conn = c;
+        h->trusted = forward_trusts(h->http->forward, conn_peer(c));
         h->fresh = true;
         conn_set_deadline(c, h->http->header_ms);
     }
@@ -162,6 +165,9 @@ static int on_headers_complete(llhttp_t *parser)
     struct http1 *h = parser->data;
     struct request *r = &h->x->request;
     h->status = request_check(r, &h->http->limits, &h->reason);
+    if (!h->status) {
+        h->status = forward_apply(h->http->forward, h->trusted, r, &h->reason);
+    }
     if (h->status) {
         return -1;
     }
@@ -367,6 +373,7 @@ static bool begin_exchange(struct http1 *h)
     h->x->ops = &OPS;
     h->x->protocol = h;
     h->x->peer = conn_peer(h->conn);
+    h->x->request.https = h->x->peer->tls;
     h->phase = PHASE_HEAD;
     h->fresh = false;
     h->scan = (struct headscan){0};

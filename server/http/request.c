@@ -93,34 +93,42 @@ static bool all_digits(struct str s)
     return s.len > 0;
 }
 
-/* RFC 3986 3.2.2: a registered name or address, "[...]" for IPv6, and a port of digits. */
-static bool host_is_valid(struct str host)
+static bool all_of(struct str s, const char *more)
 {
-    const char *p = host.p, *end = p + host.len;
-    if (p < end && *p == '[') {
-        while (p < end && *p != ']') {
-            p++;
-            if (p < end && !isxdigit((unsigned char)*p) && !strchr(":.]", *p)) {
-                return false;
-            }
-        }
-        if (p == end) {
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == '%' && i + 2 < s.len && isxdigit((unsigned char)s.p[i + 1]) && isxdigit((unsigned char)s.p[i + 2])) {
+            i += 2;
+        } else if (!isalnum(c) && (c == '\0' || !strchr(more, c))) {
             return false;
         }
-        p++;
-    } else {
-        while (p < end && *p != ':') {
-            if (!isalnum((unsigned char)*p) && (*p == '\0' || !strchr("-._~%!$&'()*+,;=", *p))) {
-                return false;
-            }
-            p++;
+    }
+    return true;
+}
+
+/* RFC 3986 3.2.2: a registered name or an IPv4 address, which may be empty; "[...]" for IPv6; and a port of digits. */
+static bool host_is_valid(struct str host)
+{
+    struct str name = host, port = STR("");
+    const char *close = host.len > 0 && host.p[0] == '[' ? memchr(host.p, ']', host.len) : NULL;
+    const char *colon = close ? close + 1 : host.len ? memchr(host.p, ':', host.len) : NULL;
+
+    if (colon && colon < host.p + host.len) {
+        if (*colon != ':') {
+            return false;
         }
+        name.len = (size_t)(colon - host.p);
+        port = (struct str){colon + 1, host.len - name.len - 1};
     }
-    if (p == end) {
-        return true;
+    if (port.len > 5 || (port.len > 0 && !all_digits(port))) {
+        return false;
     }
-    struct str port = {p + 1, (size_t)(end - p - 1)};
-    return *p == ':' && (port.len == 0 || (port.len <= 5 && all_digits(port)));
+    if (close) {
+        struct str inside = {name.p + 1, name.len - 2};
+        return inside.len > 1 && memchr(inside.p, ':', inside.len) && !memchr(inside.p, '%', inside.len) &&
+               all_of(inside, ":.");
+    }
+    return all_of(name, "-._~!$&'()*+,;=");
 }
 
 /* Takes the target apart: RFC 9112 3.2. */
@@ -136,8 +144,7 @@ static int check_target(struct request *r, const char **reason)
         return 400;
     }
     if (str_eq(t, STR("*"))) {
-        r->path = t;
-        r->query = STR("");
+        r->path = r->query = STR("");
         *reason = "The request target * is for OPTIONS only";
         return str_eq(r->method, STR("OPTIONS")) ? 0 : 400;
     }
@@ -156,7 +163,7 @@ static int check_target(struct request *r, const char **reason)
         }
         /* RFC 9112 3.2.2: the target's authority counts, not what Host says. */
         r->host = (struct str){rest.p, n};
-        if (n == 0 || !host_is_valid(r->host)) {
+        if (n == 0 || r->host.p[0] == ':' || !host_is_valid(r->host)) {
             *reason = "The host in the request target is malformed";
             return 400;
         }

@@ -45,7 +45,10 @@ struct request {
     int64_t content_length; /* -1: not given */
     struct header *headers; /* in the order received; arena */
     size_t n_headers;
-    struct str host; /* of the Host field or an absolute-form target; "" in HTTP/1.0 without one */
+    struct str host;        /* of the Host field or an absolute-form target; "" in HTTP/1.0 without one */
+    bool https;             /* the scheme: the connection's, unless a front end says otherwise (forward.h) */
+    bool aliases;           /* names with underscores are among the headers: two names may be one key in environ */
+    struct str script_name; /* from a front end, in place of the environment's; p is NULL without one */
 };
 
 enum header_id header_lookup(struct str name);

@@ -228,7 +228,7 @@ int response_refuse(struct response *r, int status, const char *message)
 
     chunkq_drop(&r->queue);
     r->finished = false;
-    r->body_bytes = 0;
+    r->body_bytes = r->dropped_bytes = 0;
     if (response_start(r, (struct str){line, (size_t)line_len}) != RESPONSE_OK ||
         response_add(r, STR("Content-Type"), STR("text/html; charset=utf-8")) != RESPONSE_OK ||
         response_push_copy(r, page, (size_t)page_len) < 0) {

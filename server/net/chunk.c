@@ -41,8 +41,10 @@ ssize_t chunk_peek(const struct chunk *c, char *dst, size_t max)
 
 int chunkq_push(struct chunkq *q, const struct chunk *c)
 {
-    if (q->head == q->n) {
-        q->head = q->n = 0;
+    if (q->n == q->cap && q->head >= q->cap / 2 && q->head > 0) {
+        q->n -= q->head; /* the front is free: no need to grow */
+        memmove(q->v, q->v + q->head, q->n * sizeof(*q->v));
+        q->head = 0;
     }
     if (q->n == q->cap) {
         size_t cap = q->cap ? q->cap * 2 : 4;

@@ -245,7 +245,7 @@ static int open_tcp(struct listeners *ls, const struct settings *s, const char *
     }
     char *end;
     long number = strtol(port, &end, 10);
-    if (*port == '\0' || *end != '\0' || number < 0 || number > 65535) {
+    if (*port < '0' || *port > '9' || *end != '\0' || number > 65535) {
         return say(error, bind_text, "the port is not a number from 0 to 65535");
     }
     /* As gunicorn: a name stands for its IPv4 address. */
@@ -292,10 +292,30 @@ static bool take_over(struct listeners *ls, struct listeners *old, const char *b
             l->fd = -1;
             listener_finish(l);
             old->list[i] = old->list[--old->n];
+            if (*result == 0) {
+                ls->list[ls->n - 1].inherited = true;
+            }
             return true;
         }
     }
     return false;
+}
+
+/* What was taken over from `old` goes back, the rest is closed. */
+static void give_up(struct listeners *ls, struct listeners *old)
+{
+    while (ls->n > 0) {
+        struct listener l = ls->list[--ls->n];
+        if (l.inherited) {
+            append(old, &l);
+        } else {
+            if (l.ours) {
+                unlink(l.address);
+            }
+            listener_finish(&l);
+        }
+    }
+    listeners_close(ls);
 }
 
 int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error)
@@ -316,11 +336,25 @@ int listeners_open(struct listeners *ls, const struct settings *s, struct listen
             r = open_tcp(ls, s, text, error);
         }
         if (r < 0) {
-            listeners_close(ls);
+            give_up(ls, old);
             return -1;
         }
     }
     return 0;
+}
+
+int listeners_keep(struct listeners *ls, const struct settings *s, struct listeners *old)
+{
+    int r = 0;
+    *ls = (struct listeners){0};
+    while (old->n > 0 && r == 0) {
+        struct listener l = old->list[--old->n];
+        r = add_socket(ls, l.fd, l.bind, s->certfile != NULL, l.ours);
+        l.fd = -1;
+        listener_finish(&l);
+    }
+    listeners_close(old);
+    return r;
 }
 
 int listeners_adopt(struct listeners *ls, int fd, const char *bind_text, bool ours)

@@ -9,6 +9,6 @@ struct peer {
     char addr[INET6_ADDRSTRLEN]; /* numeric address, no port; "" on a unix socket */
     uint16_t port;               /* 0 on a unix socket */
     uint16_t server_port;        /* 0 on a unix socket */
-    bool tls;                    /* wsgi.url_scheme is "https" */
+    bool tls;                    /* the connection is encrypted */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
 };

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,8 +24,7 @@
 #define GROUPS "X25519:P-256:P-384"
 
 struct tls_context {
-    SSL_CTX *ssl;    /* owned */
-    BIO_METHOD *bio; /* owned: reads from tls->in, writes to tls->out */
+    SSL_CTX *ssl; /* owned; each connection holds a reference of its own */
 };
 
 struct tls {
@@ -72,6 +71,22 @@ static long on_bio_ctrl(BIO *bio, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP;
 }
 
+/* Reads from tls->in, writes to tls->out. Made once and kept: connections may outlive the context that made them. NULL
+ * when memory is short. */
+static const BIO_METHOD *bio_method(void)
+{
+    static BIO_METHOD *method;
+    if (!method) {
+        method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "cwsgi");
+        if (method && (!BIO_meth_set_read_ex(method, on_bio_read) || !BIO_meth_set_write_ex(method, on_bio_write) ||
+                       !BIO_meth_set_ctrl(method, on_bio_ctrl))) {
+            BIO_meth_free(method);
+            method = NULL;
+        }
+    }
+    return method;
+}
+
 /* Context */
 
 /* The newest reason on OpenSSL's error queue, in words; empties the queue. */
@@ -110,6 +125,22 @@ static int on_passphrase(char *buf, int size, int writing, void *asked)
     return -1; /* nobody is there to type it */
 }
 
+/* True when the file has a PEM block whose name ends with `what` in it: "PRIVATE KEY", "CERTIFICATE". */
+static bool has_pem(const char *path, const char *what)
+{
+    char line[256], wanted[64];
+    bool found = false;
+    FILE *f = fopen(path, "re");
+    snprintf(wanted, sizeof(wanted), "%s-----", what);
+    while (f && !found && fgets(line, sizeof(line), f)) {
+        found = strncmp(line, "-----BEGIN ", 11) == 0 && strstr(line, wanted);
+    }
+    if (f) {
+        fclose(f);
+    }
+    return found;
+}
+
 static EVP_PKEY *load_key(const char *path, struct buf *error)
 {
     bool asked = false;
@@ -121,13 +152,12 @@ static EVP_PKEY *load_key(const char *path, struct buf *error)
     }
     if (asked) {
         buf_printf(error, "the private key in '%s' is encrypted with a passphrase: store it without one", path);
-        ERR_clear_error();
-    } else if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
+    } else if (!has_pem(path, "PRIVATE KEY")) {
         buf_printf(error, "'%s' holds no private key in PEM format", path);
-        ERR_clear_error();
     } else {
         buf_printf(error, "the private key in '%s' cannot be used: %s", path, last_reason());
     }
+    ERR_clear_error();
     return NULL;
 }
 
@@ -139,12 +169,12 @@ static int load_certificate(SSL_CTX *ctx, const struct settings *s, struct buf *
         return -1;
     }
     if (SSL_CTX_use_certificate_chain_file(ctx, cert_path) != 1) {
-        if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
+        if (!has_pem(cert_path, "CERTIFICATE")) {
             buf_printf(error, "certfile '%s' holds no certificate in PEM format", cert_path);
-            ERR_clear_error();
         } else {
             buf_printf(error, "the certificate in certfile '%s' cannot be used: %s", cert_path, last_reason());
         }
+        ERR_clear_error();
         return -1;
     }
     EVP_PKEY *key = load_key(key_path, error);
@@ -195,11 +225,9 @@ int tls_context_create(struct tls_context **out, const struct settings *s, struc
         buf_puts(error, "out of memory");
         return -1;
     }
-    ctx->bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "cwsgi");
     ctx->ssl = SSL_CTX_new(TLS_server_method());
-    if (!ctx->ssl || !ctx->bio || !BIO_meth_set_read_ex(ctx->bio, on_bio_read) ||
-        !BIO_meth_set_write_ex(ctx->bio, on_bio_write) || !BIO_meth_set_ctrl(ctx->bio, on_bio_ctrl) ||
-        !SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION) || !SSL_CTX_set1_groups_list(ctx->ssl, GROUPS) ||
+    if (!ctx->ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION) ||
+        !SSL_CTX_set1_groups_list(ctx->ssl, GROUPS) ||
         !SSL_CTX_set_session_id_context(ctx->ssl, (const unsigned char *)"cwsgi", 5)) {
         buf_printf(error, "OpenSSL cannot be set up: %s", last_reason());
         goto fail;
@@ -228,7 +256,6 @@ void tls_context_destroy(struct tls_context *ctx)
 {
     if (ctx) {
         SSL_CTX_free(ctx->ssl);
-        BIO_meth_free(ctx->bio);
         free(ctx);
     }
 }
@@ -242,7 +269,7 @@ struct tls *tls_create(struct tls_context *ctx)
         return NULL;
     }
     t->ssl = SSL_new(ctx->ssl);
-    BIO *bio = BIO_new(ctx->bio);
+    BIO *bio = BIO_new(bio_method());
     if (!t->ssl || !bio) {
         BIO_free(bio);
         tls_destroy(t);

@@ -194,18 +194,28 @@ static void test_ports_and_protocol_are_variables_of_the_request(void **state)
 
 static void test_overlong_variable_name_is_unknown(void **state)
 {
-    char format[400] = "%({HTTP_";
-    memset(format + strlen(format), 'X', 300);
-    strcat(format, "}e)s");
+    char name[301], format[400];
+    memset(name, 'X', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    snprintf(format, sizeof(format), "%%({HTTP_%s}e)s", name);
     prints(*state, format, "-");
 }
 
 static void test_unknown_atoms_print_a_dash(void **state)
 {
     static const struct row rows[] = {
-        {"%(z)s", "-"},      {"%(hh)s", "-"},       {"%()s", "-"},
-        {"%(1)s", "-"},      {"%({Host}q)s", "-"},  {"%({REMOTE_ADDR}q)s", "-"},
-        {"%({Host})s", "-"}, {"%({Host}ii)s", "-"}, {"%({Host)s", "-"},
+        {"%(z)s", "-"}, {"%(hh)s", "-"},      {"%()s", "-"},
+        {"%(1)s", "-"}, {"%({Host}q)s", "-"}, {"%({REMOTE_ADDR}q)s", "-"},
+    };
+    PRINT_ALL(*state, rows);
+}
+
+static void test_names_in_braces_that_are_no_atom_print_a_dash(void **state)
+{
+    static const struct row rows[] = {
+        {"%({Host})s", "-"},
+        {"%({Host}ii)s", "-"},
+        {"%({Host)s", "-"},
     };
     PRINT_ALL(*state, rows);
 }
@@ -368,6 +378,7 @@ int main(void)
         TEST(test_ports_and_protocol_are_variables_of_the_request),
         TEST(test_overlong_variable_name_is_unknown),
         TEST(test_unknown_atoms_print_a_dash),
+        TEST(test_names_in_braces_that_are_no_atom_print_a_dash),
         TEST(test_broken_formats_are_text),
         TEST(test_two_percent_signs_are_one),
         TEST(test_hostile_values_are_escaped),

@@ -108,11 +108,11 @@ static void test_large_body_is_kept_to_the_byte(void **state)
     unsigned char piece[7919], got[4096];
     uint64_t total = 0;
     unsigned sum = 0, got_sum = 0;
-    srand(1);
+    unsigned seed = 1;
     while (total < 3000000) {
-        size_t n = 1 + (size_t)rand() % sizeof(piece);
+        size_t n = 1 + (size_t)rand_r(&seed) % sizeof(piece);
         for (size_t i = 0; i < n; i++) {
-            piece[i] = (unsigned char)rand();
+            piece[i] = (unsigned char)rand_r(&seed);
             sum = sum * 31 + piece[i];
         }
         assert_int_equal(body_append(b, piece, n), 0);

@@ -62,13 +62,13 @@ static void test_control_character_is_found_wherever_it_stands(void **state)
 static void test_random_text_is_judged_as_byte_by_byte(void **state)
 {
     (void)state;
-    srand(1);
+    unsigned seed = 1;
     for (int i = 0; i < 100000; i++) {
         char text[40];
-        size_t len = (size_t)rand() % sizeof(text);
+        size_t len = (size_t)rand_r(&seed) % sizeof(text);
         bool expected = true;
         for (size_t k = 0; k < len; k++) {
-            int c = rand() % 20 ? ' ' + rand() % 224 : rand() % 256;
+            int c = rand_r(&seed) % 20 ? ' ' + rand_r(&seed) % 224 : rand_r(&seed) % 256;
             text[k] = (char)c;
             expected = expected && is_field_char(c);
         }

@@ -17,13 +17,13 @@
 static time_t wall; /* what the wall clock says; 0: the truth */
 
 /* Stands in for the C library's. */
-int clock_gettime(clockid_t id, struct timespec *ts)
+int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
-    if (wall && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
-        *ts = (struct timespec){.tv_sec = wall};
+    if (wall && (clock_id == CLOCK_REALTIME || clock_id == CLOCK_REALTIME_COARSE)) {
+        *tp = (struct timespec){.tv_sec = wall};
         return 0;
     }
-    return (int)syscall(SYS_clock_gettime, id, ts);
+    return (int)syscall(SYS_clock_gettime, clock_id, tp);
 }
 
 static void set_zone(const char *zone)

@@ -16,6 +16,8 @@
 static const struct request_limits usual = {.line = 4094, .field_size = 8190, .fields = 100};
 static const struct request_limits tight = {.line = 20, .field_size = 12, .fields = 3};
 
+static unsigned seed; /* the same cuts in every run */
+
 struct outcome {
     int status;
     bool complete;
@@ -30,7 +32,7 @@ static struct outcome feed(struct str text, size_t most, const struct request_li
     const char *reason = NULL;
     while (o.used < text.len && !o.status && !scan.complete) {
         size_t left = text.len - o.used, used = SIZE_MAX;
-        size_t piece = most > text.len ? left : 1 + (size_t)rand() % most;
+        size_t piece = most > text.len ? left : 1 + (size_t)rand_r(&seed) % most;
         piece = piece < left ? piece : left;
         char *copy = malloc(piece); /* of just that size: reading past it would be noticed */
         assert_non_null(copy);
@@ -53,9 +55,9 @@ static struct outcome feed(struct str text, size_t most, const struct request_li
 /* However it is cut, `text` gives that outcome. `end`: how long the head is, 0 when it is refused or not complete. */
 static void gives(struct str text, const struct request_limits *limits, int status, size_t end)
 {
-    srand(1);
+    seed = 1;
     for (int i = 0; i < 100; i++) {
-        size_t most = i == 0 ? text.len + 1 : i == 1 ? 1 : 1 + (size_t)rand() % text.len;
+        size_t most = i == 0 ? text.len + 1 : i == 1 ? 1 : 1 + (size_t)rand_r(&seed) % text.len;
         struct outcome o = feed(text, most, limits);
         if (o.status != status || o.complete != (end > 0) || (end > 0 && o.used != end)) {
             fail_msg("'%.*s', cut at %zu: status %d, complete %d, used %zu", (int)text.len, text.p, most, o.status,

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/http/request.h"
@@ -145,8 +146,8 @@ static void test_lists_are_read_token_by_token(void **state)
         struct str list = str_of(table[i].list), token;
         char got[32] = {0};
         while (request_next_token(&list, &token)) {
-            strncat(got, token.p, token.len);
-            strcat(got, "|");
+            size_t n = strlen(got);
+            snprintf(got + n, sizeof(got) - n, "%.*s|", (int)token.len, token.p);
         }
         assert_string_equal(got, table[i].tokens);
     }
@@ -182,8 +183,7 @@ static void test_targets_are_taken_apart(void **state)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct head h;
         char text[128];
-        strcpy(text, table[i].line);
-        strcat(text, HOST);
+        snprintf(text, sizeof(text), "%s" HOST, table[i].line);
         assert_int_equal(check(&h, text, &limits), 0);
         is_str(h.r.path, table[i].path);
         is_str(h.r.query, table[i].query);
@@ -200,10 +200,9 @@ static void test_hosts_of_every_form_are_accepted(void **state)
         "",
     };
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        char text[128] = "GET / 1.1\nHost: ";
+        char text[128];
         struct head h;
-        strcat(text, hosts[i]);
-        strcat(text, "\n");
+        snprintf(text, sizeof(text), "GET / 1.1\nHost: %s\n", hosts[i]);
         answers(text, 0);
         check(&h, text, &limits);
         is_str(h.r.host, hosts[i]);
@@ -233,9 +232,9 @@ static void test_body_is_what_the_framing_says(void **state)
         {"Transfer-Encoding: CHUNKED\n", -1, true},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        char text[128] = "POST / 1.1\n" HOST;
+        char text[128];
         struct head h;
-        strcat(text, table[i].fields);
+        snprintf(text, sizeof(text), "POST / 1.1\n" HOST "%s", table[i].fields);
         assert_int_equal(check(&h, text, &limits), 0);
         assert_int_equal(h.r.content_length, table[i].length);
         assert_int_equal(h.r.chunked, table[i].chunked);
@@ -341,8 +340,9 @@ static void test_lengths_that_could_be_read_in_two_ways_are_refused(void **state
         "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n",
     };
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        char text[256] = "POST / 1.1\n" HOST;
-        answers(strcat(text, fields[i]), 400);
+        char text[256];
+        snprintf(text, sizeof(text), "POST / 1.1\n" HOST "%s", fields[i]);
+        answers(text, 400);
     }
 }
 
@@ -353,9 +353,9 @@ static void test_other_codings_than_chunked_are_refused(void **state)
         "gzip",     "identity", "gzip, chunked", "chunked, gzip", "chunked, chunked", "chunked, identity",
         "xchunked", "chunkedx", "chunked;a=b",   "\"chunked\""};
     for (size_t i = 0; i < sizeof(codings) / sizeof(codings[0]); i++) {
-        char text[128] = "POST / 1.1\n" HOST "Transfer-Encoding: ";
-        strcat(text, codings[i]);
-        answers(strcat(text, "\n"), 501);
+        char text[128];
+        snprintf(text, sizeof(text), "POST / 1.1\n" HOST "Transfer-Encoding: %s\n", codings[i]);
+        answers(text, 501);
     }
     answers("POST / 1.0\nTransfer-Encoding: chunked\n", 400);
     answers("POST / 1.0\nTransfer-Encoding: gzip\n", 400);
@@ -374,9 +374,9 @@ static void test_host_is_needed_once_and_well_formed(void **state)
     answers("GET / 1.0\n" HOST HOST, 400);
     answers("GET / 1.1\nHost: a\nHost: b\n", 400);
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        char text[128] = "GET / 1.1\nHost: ";
-        strcat(text, hosts[i]);
-        answers(strcat(text, "\n"), 400);
+        char text[128];
+        snprintf(text, sizeof(text), "GET / 1.1\nHost: %s\n", hosts[i]);
+        answers(text, 400);
     }
     answers("GET http://a.example/ 1.1\nHost: a b\n", 400);
 }
@@ -425,8 +425,8 @@ static void test_targets_of_the_wrong_form_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         char text[128];
-        strcpy(text, table[i].line);
-        answers(strcat(text, HOST), table[i].status);
+        snprintf(text, sizeof(text), "%s" HOST, table[i].line);
+        answers(text, table[i].status);
     }
 }
 

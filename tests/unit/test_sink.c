@@ -233,6 +233,7 @@ static void test_full_pipe_holds_nobody_up(void **state)
     (void)state;
     int fds[2];
     assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+    assert_in_range(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096, sizeof(text));
     struct sink *s = open_sink("-", fds[1]);
     size_t n = fill(fds[1]);
     append(s, "lost\n");
@@ -254,12 +255,12 @@ static void test_full_pipe_holds_nobody_up(void **state)
 static void test_line_cut_by_a_full_pipe_is_not_mixed_with_the_next(void **state)
 {
     (void)state;
+    static char line[100000];
     int fds[2];
-    char line[5000];
     memset(line, 'x', sizeof(line));
     line[sizeof(line) - 1] = '\n';
     assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-    assert_int_equal(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096);
+    assert_in_range(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096, sizeof(line) - 1); /* a page, whatever its size */
     struct sink *s = open_sink("-", fds[1]);
     sink_append(s, line, sizeof(line));
     sink_flush(s); /* some of it went in */
