@@ -14,6 +14,7 @@
 #include "server/base/buf.h"
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
+#include "server/base/sink.h"
 #include "server/config/cli.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
@@ -185,6 +186,14 @@ static int open_log(struct program *p, struct buf *error)
         return refuse(p, error);
     }
     settings_warn(s);
+    if (s->accesslog && strcmp(s->accesslog, "-") != 0) {
+        int fd = sink_open_file(s->accesslog); /* the workers open it: here only to tell in time that they can */
+        if (fd < 0) {
+            buf_printf(error, "'%s' isn't writable: %s", s->accesslog, strerror(-fd));
+            return refuse(p, error);
+        }
+        close(fd);
+    }
     return GO_ON;
 }
 
@@ -248,7 +257,6 @@ static int open_pidfile(struct program *p, struct buf *error)
     return pidfile_create(&p->pidfile, p->settings.pidfile, old, error) < 0 ? refuse(p, error) : GO_ON;
 }
 
-/* Sockets of binds that are no longer wanted close when the old workers go, too. */
 static int open_listeners(struct program *p, struct buf *error)
 {
     struct listeners *old = p->handover ? &p->handover->listeners : NULL;
@@ -264,8 +272,9 @@ static int open_listeners(struct program *p, struct buf *error)
             return refuse_errno(p, "The old addresses can't be kept", r);
         }
     }
-    if (old) {
+    if (old) { /* not wanted any more: what still waits there is answered by the old workers */
         listeners_unlink(old);
+        listeners_close(old);
     }
     return GO_ON;
 }

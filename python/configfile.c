@@ -56,11 +56,34 @@ static bool takes_int(const struct setting *row, bool is_bool)
     }
 }
 
+static bool is_line(PyObject *value)
+{
+    return PyUnicode_Check(value) && PyUnicode_FindChar(value, '\n', 0, PyUnicode_GET_LENGTH(value), 1) == -1;
+}
+
+/* A dict as lines of NAME=VALUE, a new reference; NULL with an exception when it is not one of texts. */
+static PyObject *pairs_of(PyObject *dict)
+{
+    PyObject *text = PyUnicode_FromString("");
+    PyObject *name, *value; /* borrowed */
+    for (Py_ssize_t at = 0; text && PyDict_Next(dict, &at, &name, &value);) {
+        if (!is_line(name) || !is_line(value)) {
+            PyErr_SetString(PyExc_TypeError, "its names and values must be str, of one line each");
+            Py_CLEAR(text);
+        } else {
+            PyUnicode_AppendAndDel(&text, PyUnicode_FromFormat("%U=%U\n", name, value));
+        }
+    }
+    return text;
+}
+
 /* The value as the settings want it, a new reference to bytes; NULL with an exception when it is of no use. */
 static PyObject *to_text(const struct setting *row, PyObject *value)
 {
     PyObject *text = NULL;
-    if (PyUnicode_Check(value)) {
+    if (row->type == SETTING_PAIRS) {
+        text = PyDict_Check(value) ? pairs_of(value) : NULL;
+    } else if (PyUnicode_Check(value)) {
         Py_INCREF(value);
         text = value;
     } else if (PyBool_Check(value) && takes_bool(row)) {

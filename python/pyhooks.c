@@ -3,6 +3,7 @@
 #include <Python.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "python/configfile.h"
 #include "python/interp.h"
@@ -242,6 +243,23 @@ static PyObject *value_of_texts(const struct strings *s)
     return list;
 }
 
+static PyObject *value_of_pairs(const struct strings *s)
+{
+    PyObject *dict = PyDict_New();
+
+    for (size_t i = 0; dict && i < s->n; i++) {
+        const char *equals = strchr(s->v[i], '=');
+        PyObject *name = PyUnicode_DecodeFSDefaultAndSize(s->v[i], equals - s->v[i]);
+        PyObject *value = value_of_text(equals + 1);
+        if (!name || !value || PyDict_SetItem(dict, name, value) < 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(name);
+        Py_XDECREF(value);
+    }
+    return dict;
+}
+
 static PyObject *value_of_level(int level)
 {
     static const char *const names[] = {"debug", "info", "warning", "error", "critical"};
@@ -280,6 +298,8 @@ static PyObject *value_of(const struct settings *s, const struct setting *row)
     case SETTING_CSV:
     case SETTING_ADDRESSES:
         return value_of_texts((const struct strings *)member);
+    case SETTING_PAIRS:
+        return value_of_pairs((const struct strings *)member);
     }
     return new_ref(Py_None);
 }

@@ -23,6 +23,10 @@ static int check_piece(struct headscan *s, struct str piece, const struct reques
         *reason = "A header line is folded"; /* RFC 9112 5.2 */
         return 400;
     }
+    if (first && s->lines > 0 && piece.p[0] == ':') {
+        *reason = "A header field has no name";
+        return 400;
+    }
     if (!chars_are_field_text(piece)) {
         *reason = "A control character in the request head";
         return 400;

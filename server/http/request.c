@@ -240,7 +240,7 @@ static int check_fields(struct request *r, const char **reason)
     struct wishes wishes = {0};
 
     for (size_t i = 0; i < r->n_headers; i++) {
-        const struct header *h = &r->headers[i];
+        struct header *h = &r->headers[i];
         int status = 0;
         switch (h->id) {
         case HEADER_HOST:
@@ -249,7 +249,9 @@ static int check_fields(struct request *r, const char **reason)
                 *reason = "Malformed Host";
                 return 400;
             }
-            if (!absolute) {
+            if (absolute) {
+                h->value = r->host; /* RFC 9112 3.2.2: an origin server replaces what Host said */
+            } else {
                 r->host = h->value;
             }
             break;

@@ -143,6 +143,15 @@ const struct launch *title_init(int argc, char **argv)
     return &launch;
 }
 
+static void show(const char *text, size_t len)
+{
+    if (len > title.room - 1) {
+        len = title.room - 1;
+    }
+    memcpy(title.start, text, len);
+    memset(title.start + len, 0, title.room - len);
+}
+
 void title_set(const char *format, ...)
 {
     char text[TITLE_MAX + 1];
@@ -157,12 +166,15 @@ void title_set(const char *format, ...)
     if (n < 0) {
         return;
     }
-    size_t len = strlen(text);
-    if (len > title.room - 1) {
-        len = title.room - 1;
+    show(text, strlen(text));
+}
+
+void title_hide(void)
+{
+    static const char TEXT[] = "cwsgi: stopping";
+    if (title.room > 0) {
+        show(TEXT, sizeof(TEXT) - 1);
     }
-    memcpy(title.start, text, len);
-    memset(title.start + len, 0, title.room - len);
 }
 
 /* --- Program path --------------------------------------------------------------------------------------------------

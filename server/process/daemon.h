@@ -24,6 +24,7 @@ struct launch {
  * copies of all that the titles will overwrite. What it returns lives as long as the process. NULL when memory is
  * short. */
 const struct launch *title_init(int argc, char **argv);
+void title_hide(void); /* "cwsgi: stopping": neither path nor application. Async-signal-safe */
 void title_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* struct launch's `program` for this argv[0]. Owned by the caller. NULL when memory is short. */

@@ -93,7 +93,7 @@ static void kill_trial(struct master *m)
 static void stop(struct master *m, bool quickly)
 {
     if (m->stage < STOPPING) {
-        title_set("cwsgi: stopping");
+        title_hide();
         listeners_unlink(m->deps.listeners);
         listeners_close(m->deps.listeners);
         kill_trial(m);
@@ -136,13 +136,14 @@ static void back_off(struct master *m, const char *what)
     m->backoff_us = m->backoff_us * 2 < BACKOFF_MAX_US ? m->backoff_us * 2 : BACKOFF_MAX_US;
 }
 
-/* A worker ended before it was ready. */
+/* A worker ended before it was ready: by itself with `status`, or by a signal (0), which says nothing of the
+ * application, so that another try may well succeed. */
 static void boot_failed(struct master *m, int status)
 {
     if (m->stage >= STOPPING) {
         return;
     }
-    if (m->served) {
+    if (m->served || status == 0) {
         back_off(m, "A new worker failed to boot");
     } else if (status == WORKER_APP_ERROR) {
         fail(m, WORKER_APP_ERROR, "App failed to load.");
@@ -284,7 +285,7 @@ static void child_ended(struct master *m, struct child *in_table, int status)
     children_remove(&m->children, in_table);
     child_log_end(&c, status);
     if (c.phase == CHILD_BOOTING) {
-        boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : WORKER_BOOT_ERROR);
+        boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
     }
     m->deps.hooks->child_exit(m->deps.hooks, c.pid, c.age);
 }
@@ -477,7 +478,7 @@ static void judge_silence(struct master *m, struct child *c, uint64_t now)
     c->kill_at_us = now + ABORT_US;
     child_signal(c, SIGABRT);
     if (booting) {
-        boot_failed(m, WORKER_BOOT_ERROR);
+        boot_failed(m, 0);
     }
 }
 

@@ -1,15 +1,13 @@
 /* worker.c - one worker: loop, listeners, executor; drains and leaves. */
 #include "server/process/worker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -22,18 +20,10 @@
 #include "server/net/conn.h"
 #include "server/net/listener.h"
 #include "server/process/daemon.h"
+#include "server/process/doors.h"
 #include "server/process/hooks.h"
 
-struct door { /* a listener as this worker watches it */
-    uv_poll_t poll;
-    struct worker *worker;
-    const struct listener *listener;
-};
-
 enum worker_state { SERVING, DRAINING, QUITTING };
-
-static const int SIGNALS[] = {SIGTERM, SIGINT, SIGQUIT, SIGUSR1};
-#define N_SIGNALS (sizeof(SIGNALS) / sizeof(SIGNALS[0]))
 
 struct worker {
     const struct worker_deps *deps;
@@ -43,13 +33,14 @@ struct worker {
     struct inline_executor executor;
     struct http http;
     struct conns conns;
-    struct door *doors; /* owned; until the loop is closed, since libuv holds them */
-    size_t n_doors;
-    uv_poll_t master; /* readable: the master is gone */
-    uv_signal_t signals[N_SIGNALS];
-    uv_timer_t patience;   /* graceful_timeout */
+    struct doors *doors; /* owned */
+    uv_poll_t master;    /* readable: the master is gone */
+    uv_signal_t reopen;  /* SIGUSR1 */
+    uv_async_t told;     /* the signal handler has something to say */
+    atomic_int order;    /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
+    uv_timer_t patience; /* graceful_timeout */
+    pid_t master_pid;
     uint64_t max_requests; /* 0: no limit */
-    bool paused;           /* accepting waits for room */
     enum worker_state state;
 };
 
@@ -75,107 +66,67 @@ void worker_prepare(const struct seat *seat)
 
 /* Accepting */
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un un;
+static int on_accepted(void *arg, int fd, const struct listener *l, const struct peer *peer)
+{
+    struct worker *w = arg;
+    return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, peer, l->tls ? w->deps->tls : NULL);
+}
+
+static bool has_room(void *arg)
+{
+    struct worker *w = arg;
+    return w->conns.count < w->conns.limits.max || conns_shed(&w->conns);
+}
+
+static void on_exhausted(void *arg, int error)
+{
+    struct worker *w = arg;
+    if (conns_shed(&w->conns)) {
+        return; /* on_room follows */
+    }
+    log_warning("Cannot accept connections at the moment: %s; see ulimit -n and --worker-connections",
+                strerror(-error));
+    conns_watch(&w->conns); /* so that on_room comes even if there is no connection to be closed */
+}
+
+static const struct doors_events DOORS_EVENTS = {
+    .accepted = on_accepted,
+    .has_room = has_room,
+    .exhausted = on_exhausted,
 };
-
-static void describe_peer(struct peer *peer, const union address *from, const struct listener *l)
-{
-    *peer = (struct peer){.tls = l->tls, .server_addr = l->address, .server_port = l->port};
-    if (from->any.sa_family == AF_INET) {
-        inet_ntop(AF_INET, &from->v4.sin_addr, peer->addr, sizeof(peer->addr));
-        peer->port = ntohs(from->v4.sin_port);
-    } else if (from->any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &from->v6.sin6_addr, peer->addr, sizeof(peer->addr));
-        peer->port = ntohs(from->v6.sin6_port);
-    }
-}
-
-/* Accepts one connection. 0 or -errno: -EAGAIN when none is waiting. */
-static int accept_one(struct worker *w, const struct listener *l)
-{
-    union address from = {0};
-    socklen_t len = sizeof(from);
-    int fd = accept4(l->fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    struct peer peer;
-    describe_peer(&peer, &from, l);
-    return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, &peer, l->tls ? w->deps->tls : NULL);
-}
-
-static void pause_accepting(struct worker *w)
-{
-    w->paused = true;
-    conns_watch(&w->conns);
-    for (size_t i = 0; i < w->n_doors; i++) {
-        uv_poll_stop(&w->doors[i].poll);
-    }
-}
-
-static void on_acceptable(uv_poll_t *poll, int status, int events)
-{
-    (void)events;
-    const struct door *door = poll->data;
-    struct worker *w = door->worker;
-
-    if (w->conns.count >= w->conns.limits.max && !conns_shed(&w->conns)) {
-        pause_accepting(w);
-        return;
-    }
-    /* One a turn: others that wait go to whichever worker turns first. */
-    int r = status < 0 ? status : accept_one(w, door->listener);
-    if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM) {
-        if (!conns_shed(&w->conns)) {
-            log_warning("Cannot accept connections at the moment: %s; see ulimit -n and --worker-connections",
-                        strerror(-r));
-            pause_accepting(w);
-        }
-    }
-}
-
-static int open_doors(struct worker *w)
-{
-    for (size_t i = 0; i < w->n_doors; i++) {
-        int r = uv_poll_start(&w->doors[i].poll, UV_READABLE, on_acceptable);
-        if (r < 0) {
-            return r;
-        }
-    }
-    return 0;
-}
 
 static void on_room(void *arg)
 {
     struct worker *w = arg;
-    if (w->paused && w->state == SERVING && w->conns.count < w->conns.limits.max) {
-        w->paused = false;
-        open_doors(w);
+    if (w->state == SERVING && w->conns.count < w->conns.limits.max) {
+        doors_resume(w->doors);
     }
 }
 
 /* Leaving */
 
-/* Takes what stands in the queues of the listeners, then gives them up. First of all the title changes: a script that
- * looks for this server by its path may start another one as soon as it does not find us. */
-static void close_doors(struct worker *w)
+/* For the signal handler: there is one worker in a process. */
+static struct worker *the_worker;
+
+/* Runs at once, also while the application computes. A script that looks for this server by its path or its port may
+ * start another one right after the signal: the title changes, and the port is freed, before anything else. */
+static void on_stop_signal(int number)
 {
-    title_set("cwsgi: stopping");
-    for (size_t i = 0; i < w->n_doors; i++) {
-        uv_close((uv_handle_t *)&w->doors[i].poll, NULL);
-        while (accept_one(w, w->doors[i].listener) == 0) {
-        }
+    struct worker *w = the_worker;
+    title_hide();
+    doors_give_up(w->doors, number == SIGTERM);
+    bool busy = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed) != 0;
+    if (number != SIGTERM && busy && getppid() != w->master_pid) {
+        _exit(1); /* the master was killed, and nobody is left who could end an application that hangs */
     }
+    atomic_store(&w->order, number == SIGTERM ? SIGTERM : SIGQUIT);
+    uv_async_send(&w->told);
 }
 
 static void quit(struct worker *w)
 {
     if (w->state == SERVING) {
-        close_doors(w);
+        doors_close(w->doors);
     }
     w->state = QUITTING;
     conns_close_all(&w->conns);
@@ -193,7 +144,7 @@ static void drain(struct worker *w)
     }
     w->state = DRAINING;
     atomic_store(&w->slot->state, SLOT_DRAINING);
-    close_doors(w);
+    doors_close(w->doors);
     conns_drain(&w->conns);
     uv_timer_start(&w->patience, on_patience_lost, (uint64_t)w->deps->settings->graceful_timeout * 1000, 0);
 }
@@ -217,21 +168,21 @@ static void reopen_logs(struct worker *w)
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_reopen(uv_signal_t *handle, int number)
+{
+    (void)number;
+    reopen_logs(handle->data);
+}
+
+static void on_told(uv_async_t *handle)
 {
     struct worker *w = handle->data;
-    switch (number) {
-    case SIGTERM:
+    if (atomic_load(&w->order) == SIGTERM) {
         drain(w);
-        break;
-    case SIGUSR1:
-        reopen_logs(w);
-        break;
-    default:
+    } else if (w->state != QUITTING) {
         inline_attach(&w->executor);
         w->deps->hooks->worker_int(w->deps->hooks);
         quit(w);
-        break;
     }
 }
 
@@ -248,43 +199,34 @@ static void on_master_gone(uv_poll_t *poll, int status, int events)
 
 static int start_handles(struct worker *w, const struct seat *seat)
 {
-    for (size_t i = 0; i < N_SIGNALS; i++) {
-        uv_signal_init(&w->loop, &w->signals[i]);
-        w->signals[i].data = w;
-        int r = uv_signal_start(&w->signals[i], on_signal, SIGNALS[i]);
-        if (r < 0) {
-            return r;
-        }
-    }
     uv_timer_init(&w->loop, &w->patience);
     w->patience.data = w;
-
-    int r = uv_poll_init(&w->loop, &w->master, seat->master_fd);
+    uv_signal_init(&w->loop, &w->reopen);
+    w->reopen.data = w;
+    w->told.data = w;
+    int r = uv_async_init(&w->loop, &w->told, on_told);
+    if (r == 0) {
+        r = uv_signal_start(&w->reopen, on_reopen, SIGUSR1);
+    }
+    if (r == 0) {
+        r = uv_poll_init(&w->loop, &w->master, seat->master_fd);
+    }
     if (r < 0) {
         return r;
     }
     w->master.data = w;
     r = uv_poll_start(&w->master, UV_READABLE | UV_DISCONNECT, on_master_gone);
-    if (r < 0) {
-        return r;
-    }
+    return r < 0 ? r : doors_open(&w->doors, &w->loop, w->deps->listeners, &DOORS_EVENTS, w);
+}
 
-    const struct listeners *ls = w->deps->listeners;
-    w->doors = calloc(ls->n, sizeof(*w->doors));
-    if (!w->doors) {
-        return -ENOMEM;
+static void handle_stop_signals(void (*handler)(int))
+{
+    static const int STOPS[] = {SIGTERM, SIGINT, SIGQUIT};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof(STOPS) / sizeof(STOPS[0]); i++) {
+        sigaction(STOPS[i], &action, NULL);
     }
-    for (size_t i = 0; i < ls->n; i++) {
-        struct door *door = &w->doors[i];
-        r = uv_poll_init(&w->loop, &door->poll, ls->list[i].fd);
-        if (r < 0) {
-            return r;
-        }
-        *door = (struct door){.poll = door->poll, .worker = w, .listener = &ls->list[i]};
-        door->poll.data = door;
-        w->n_doors++;
-    }
-    return open_doors(w);
 }
 
 static uint64_t random_below(uint64_t limit)
@@ -351,6 +293,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
     w->deps = deps;
     w->slot = scoreboard_slot(deps->scoreboard, seat->slot);
     w->ready_fd = seat->ready_fd;
+    w->master_pid = getppid();
     w->max_requests =
         s->max_requests ? (uint64_t)s->max_requests + random_below((uint64_t)s->max_requests_jitter + 1) : 0;
 
@@ -380,11 +323,14 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
     if (r < 0) {
         log_error("Cannot start to serve: %s", strerror(-r));
     } else {
+        the_worker = w;
+        handle_stop_signals(on_stop_signal);
         tell_master(w, SLOT_READY);
         while (!is_finished(w)) {
             turn(w);
         }
         status = WORKER_OK;
+        handle_stop_signals(SIG_IGN); /* we are on our way */
     }
 
     uv_walk(&w->loop, close_handle, NULL);
@@ -395,7 +341,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
 no_http:
     inline_attach(&w->executor); /* the caller goes on with Python */
     uv_loop_close(&w->loop);
-    free(w->doors);
+    doors_destroy(w->doors);
     free(w);
     return status;
 }

@@ -50,7 +50,6 @@ def test_version_is_the_requests(site):
     site.wait_access(r'"GET /old HTTP/1\.0" 200 13 ')
 
 
-@ours
 def test_client_that_left_is_logged(site):
     with site.connect(rcvbuf=1 << 15) as c:
         c.send(encode("GET", "/large?size=200000000&logged"))

@@ -18,9 +18,13 @@ make.factory = lambda *args, **options: make(repr((args, options)))
     "package/__init__.py": "",
     "package/deep/__init__.py": "from made import make\napplication = make('package')\n",
     "package/deep/site.py": "from made import make\napp = make('dotted')\n",
-    "elsewhere/there.py": "import os\nfrom made import make\napp = make(os.getcwd() + ' ' + os.environ.get('MY', ''))\n",
-    "elsewhere/made.py": "",
+    "elsewhere/there.py": """
+import os
+from made import make
+app = make(os.getcwd() + " " + os.environ.get("MY", ""))
+""",
 }
+FILES["elsewhere/made.py"] = FILES["made.py"]
 
 
 @pytest.fixture
@@ -29,7 +33,6 @@ def folder(tmp_path):
         path = tmp_path / "site" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (tmp_path / "site/elsewhere/made.py").write_text(FILES["made.py"])
     return tmp_path / "site"
 
 
@@ -39,11 +42,11 @@ def folder(tmp_path):
         ("plain", "application"),
         ("plain:app", "app"),
         ("plain:factory()", "((), {})"),
-        ('plain:factory("x", 2, key=1, other=[None, {"a": -1.5}])', "(('x', 2), {'key': 1, 'other': [None, {'a': -1.5}]})"),
+        ('plain:factory("x", 2, k=1, l=[None, {"a": -1.5}])', "(('x', 2), {'k': 1, 'l': [None, {'a': -1.5}]})"),
         ("package.deep", "package"),
         ("package.deep.site:app", "dotted"),
     ],
-)  # fmt: skip
+)
 def test_address_is_found(server, folder, address, body):
     assert server(address, folder=folder).get("/").text == body
 

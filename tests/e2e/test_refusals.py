@@ -39,7 +39,7 @@ TABLE = [
     ours_("target with a control character", 400, f"GET /refu\x01sed HTTP/1.1\r\n{HOST}\r\n"),
     row("request line of 5014 bytes", (400, 414), f"GET /{'a' * 5000} HTTP/1.1\r\n{HOST}\r\n"),
     ours_("no host", 400, "GET /refused HTTP/1.1\r\n\r\n"),
-    ours_("two hosts", 400, f"GET /refused HTTP/1.1\r\n{HOST}{HOST}\r\n"),
+    row("two hosts", 400, f"GET /refused HTTP/1.1\r\n{HOST}{HOST}\r\n"),
     ours_("host with a space", 400, "GET /refused HTTP/1.1\r\nHost: a b\r\n\r\n"),
     row("header without a colon", 400, with_head("X-A\r\n")),
     row("header without a name", 400, with_head(": 1\r\n")),
@@ -67,7 +67,7 @@ TABLE = [
     row("negative length", 400, with_head("Content-Length: -3\r\n", "abc")),
     row("hexadecimal length", 400, with_head("Content-Length: 0x3\r\n", "abc")),
     row("length with a space", 400, with_head("Content-Length: 3 3\r\n", "abc")),
-    ours_("empty length", 400, with_head("Content-Length: \r\n")),
+    row("empty length", 400, with_head("Content-Length: \r\n")),
     ours_("length beyond 64 bits", (400, 413), with_head("Content-Length: 99999999999999999999\r\n")),
     row("chunked twice", 400, with_head(CHUNKED + CHUNKED, "0\r\n\r\n")),
     row("chunked is not last", (400, 501), with_head("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n")),
@@ -105,7 +105,6 @@ def test_is_refused(site, status, request_text):
         wait_until(lambda: any(f'" {int(found[1])} ' in a for a in site.access()[lines:]), "the refusal is logged")
 
 
-@ours
 def test_refusal_is_logged_with_what_was_asked(site):
     site.send_raw(b"GET /refused HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
     site.wait_access(r'^127\.0\.0\.1 - - \[.*\] "GET /refused HTTP/1\.1" 400 \d+ "-" "-"$')
@@ -138,7 +137,6 @@ def test_request_line_limit_may_be_above_gunicorns_cap(server):
     assert s.get("/" + "a" * 15000).status == 200
 
 
-@ours
 def test_plain_request_on_a_tls_port_leaves_it_well(server, certificate):
     s = server("probe:app", tls=certificate)
     s.tls = None

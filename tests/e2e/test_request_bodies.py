@@ -162,7 +162,6 @@ def test_bodies_sent_slowly_by_many_block_nobody(site):
         c.close()
 
 
-@ours
 def test_spilled_bodies_leave_no_file_behind(server, tmp_path):
     spill = tmp_path / "spill"
     spill.mkdir()

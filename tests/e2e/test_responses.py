@@ -233,7 +233,6 @@ def test_fault_in_close_comes_too_late_to_hurt(site):
     assert site.get("/").body == HELLO
 
 
-@ours
 def test_application_that_exits_gets_a_500_and_the_worker_lives(site):
     worker = site.get("/pid").text
     assert site.get("/exits").status == 500

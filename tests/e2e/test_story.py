@@ -205,7 +205,7 @@ class Script:
 
 
 def orphans_go_to_init():
-    out = subprocess.run(["sh", "-c", "sleep 5 >/dev/null & echo $!"], capture_output=True, text=True).stdout
+    out = subprocess.run(["sh", "-c", "sleep 5 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True).stdout
     parent = [parent for pid, parent, _, _ in processes() if pid == int(out)]
     os.kill(int(out), 9)
     return parent == [1]

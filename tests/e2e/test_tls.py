@@ -119,7 +119,6 @@ def test_silent_clients_in_the_handshake_block_nobody(secure):
         sock.close()
 
 
-@ours
 def test_chain_is_sent_whole(server, tmp_path):
     """Root, intermediate and leaf, as a certificate authority makes them; the client knows the root only."""
 

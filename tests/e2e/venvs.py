@@ -23,6 +23,13 @@ OUT_OF_REACH = re.compile("Could not find a version|No matching distribution|Con
 # What a build of the project depends on.
 SOURCES = ["main.c", "meson.build", "meson_options.txt", "pyproject.toml", "python", "server", "subprojects", "wsgi"]
 
+WHO_ARE_YOU = """
+import os, platform, sys
+if sys.version_info < (3, 10) or sys.implementation.name != "cpython":
+    sys.exit(1)
+print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)), platform.python_version())
+"""
+
 
 @dataclass(frozen=True)
 class Python:
@@ -47,12 +54,7 @@ def pythons():
         for program in sorted(Path(folder or ".").glob("python3*")):
             if not re.fullmatch(r"python3(\.\d+)?", program.name) or not os.access(program, os.X_OK):
                 continue
-            asked = subprocess.run(
-                [program, "-c", "import os, platform, sys\n"
-                 "if sys.version_info < (3, 10) or sys.implementation.name != 'cpython': sys.exit(1)\n"
-                 "print(os.path.realpath(getattr(sys, '_base_executable', sys.executable)), platform.python_version())"],
-                capture_output=True, text=True, timeout=BOUND,
-            )  # fmt: skip
+            asked = subprocess.run([program, "-c", WHO_ARE_YOU], capture_output=True, text=True, timeout=BOUND)
             if asked.returncode == 0:
                 executable, version = asked.stdout.split()
                 found.setdefault(executable, Python(executable, version))

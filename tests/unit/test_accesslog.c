@@ -192,6 +192,20 @@ static void test_ports_and_protocol_are_variables_of_the_request(void **state)
     PRINT_ALL(*state, rows);
 }
 
+static void test_what_a_front_end_said_is_shown(void **state)
+{
+    static const struct row rows[] = {
+        {"%({wsgi.url_scheme}e)s", "https"},
+        {"%({HTTP_REMOTE_USER}e)s", "grace"},
+        {"%({Remote_User}i)s", "grace"},
+        {"%({HTTP_X_TWO_WORDS}e)s", "deux mots"},
+    };
+    struct fixture *f = *state;
+    f->x.request.https = f->x.request.aliases = true;
+    set_header(f, 5, "Remote_User", STR("grace"));
+    PRINT_ALL(f, rows);
+}
+
 static void test_overlong_variable_name_is_unknown(void **state)
 {
     char name[301], format[400];
@@ -376,6 +390,7 @@ int main(void)
         TEST(test_variables_of_the_request_are_known),
         TEST(test_variables_are_found_in_any_case),
         TEST(test_ports_and_protocol_are_variables_of_the_request),
+        TEST(test_what_a_front_end_said_is_shown),
         TEST(test_overlong_variable_name_is_unknown),
         TEST(test_unknown_atoms_print_a_dash),
         TEST(test_names_in_braces_that_are_no_atom_print_a_dash),

@@ -443,6 +443,43 @@ static void test_environment_settings_need_an_equals_sign(void **state)
                   "Invalid value for raw_env: =A: it must look like NAME=VALUE (from the configuration file)");
 }
 
+static void test_lists_of_front_ends_take_addresses_and_networks_only(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "forwarded_allow_ips", "*");
+    set(f, "forwarded_allow_ips", "10.0.0.1, 192.0.2.0/24,fd00::/8 ,*,");
+    assert_int_equal(f->s.forwarded_allow_ips.n, 4);
+    assert_string_equal(f->s.forwarded_allow_ips.v[2], "fd00::/8");
+    refuses(
+        f, "forwarded_allow_ips", "10.0.0.1,localhost",
+        "Invalid value for forwarded_allow_ips: localhost: it must be an address, a network such as 10.0.0.0/8, or * "
+        "(from the command line)");
+    refuses(f, "forwarded_allow_ips", "10.0.0.1/8",
+            "Invalid value for forwarded_allow_ips: 10.0.0.1/8: the address has bits set behind the network's prefix "
+            "(from the command line)");
+    assert_int_equal(f->s.forwarded_allow_ips.n, 4);
+    set(f, "forwarded_allow_ips", "");
+    assert_int_equal(f->s.forwarded_allow_ips.n, 0);
+}
+
+static void test_pairs_are_lines_and_print_as_a_dict(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "secure_scheme_headers", "X-A=it's\nX-B=a=b, c\nX-C=");
+    assert_int_equal(f->s.secure_scheme_headers.n, 3);
+    assert_string_equal(f->s.secure_scheme_headers.v[1], "X-B=a=b, c");
+    prints(f, "secure_scheme_headers", "{'X-A': \"it's\", 'X-B': 'a=b, c', 'X-C': ''}");
+    refuses(f, "secure_scheme_headers", "X-A=1\nX-B",
+            "Invalid value for secure_scheme_headers: X-B: it must look like NAME=VALUE (from the command line)");
+    set(f, "secure_scheme_headers", "");
+    prints(f, "secure_scheme_headers", "{}");
+    f->error.len = 0;
+    assert_int_equal(settings_set(&f->s, "secure_scheme_headers", NULL, 0, SETTINGS_FILE, &f->error), -1);
+    assert_string_equal(
+        buf_cstr(&f->error),
+        "Invalid value for secure_scheme_headers: None: it needs a value (from the configuration file)");
+}
+
 static void test_settings_without_effect_are_warned_of_once_and_only_when_changed(void **state)
 {
     struct fixture *f = *state;
@@ -550,6 +587,8 @@ int main(void)
         TEST(test_what_is_refused_may_be_given_as_its_default),
         TEST(test_users_and_directories_must_exist),
         TEST(test_environment_settings_need_an_equals_sign),
+        TEST(test_lists_of_front_ends_take_addresses_and_networks_only),
+        TEST(test_pairs_are_lines_and_print_as_a_dict),
         TEST(test_settings_without_effect_are_warned_of_once_and_only_when_changed),
         TEST(test_the_table_is_sound),
         TEST(test_print_is_gunicorns),
