@@ -41,6 +41,8 @@ REPORTS = (
     "ThreadSanitizer",
     "Fatal Python error",
     "Assertion `",
+    "was sent SIGSEGV",
+    "was sent SIGBUS",
 )
 
 
