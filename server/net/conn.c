@@ -215,6 +215,7 @@ static int start_writer(struct conn *c)
         w->file_bytes = (size_t)n;
         w->bufs[w->n_bufs++] = (uv_buf_t){.base = w->piece, .len = (size_t)n};
     } else {
+        assert(q->v); /* the socket is full because of something */
         for (size_t k = q->head; k < q->n && w->n_bufs < WRITE_BUFS && q->v[k].fd < 0; k++) {
             if (q->v[k].len > 0) {
                 w->bufs[w->n_bufs++] = (uv_buf_t){.base = (char *)q->v[k].data, .len = q->v[k].len};
