@@ -9,6 +9,6 @@ struct module_state;
 
 extern PyType_Spec input_spec;
 
-PyObject *input_new(const struct module_state *s);          /* without a body: as after input_end */
-void input_begin(PyObject *input, const struct body *body); /* borrowed until input_end; NULL: empty */
-void input_end(PyObject *input);
+PyObject *input_new(const struct module_state *s);           /* without a body: as after input_end */
+void input_begin(PyObject *object, const struct body *body); /* borrowed until input_end; NULL: empty */
+void input_end(PyObject *object);
