@@ -14,8 +14,7 @@
 #include "server/base/buf.h"
 #include "server/process/hooks.h"
 
-/* Freeing every module of a framework takes tens of milliseconds, and the process ends anyway. Leak checkers want it.
- */
+/* Freeing all modules of a framework takes tens of milliseconds, and the process ends anyway. Leak checkers want it. */
 #if defined(__SANITIZE_ADDRESS__)
 #define CHECKS_LEAKS
 #elif defined(__has_feature)
@@ -53,6 +52,24 @@ static int keep_sigint(void)
     return module ? 0 : -1;
 }
 
+/* Two builds of one version mostly fit together; where they do not, the user should know where to look. */
+static void warn_of_another_build(void)
+{
+    PyObject *base = PySys_GetObject("_base_executable"); /* borrowed */
+    const char *text = base && PyUnicode_Check(base) ? PyUnicode_AsUTF8(base) : NULL;
+    char *theirs = text ? realpath(text, NULL) : NULL;
+    char *ours = realpath(CWSGI_PYTHON_EXECUTABLE, NULL);
+
+    if (theirs && ours && strcmp(theirs, ours) != 0) {
+        log_warning("This environment belongs to %s, another build of Python %d.%d than %s, which this cwsgi is built "
+                    "with: compiled modules may fail to load; pip install cwsgi into the environment avoids that",
+                    theirs, PY_MAJOR_VERSION, PY_MINOR_VERSION, ours);
+    }
+    PyErr_Clear();
+    free(theirs);
+    free(ours);
+}
+
 /* The standard library is the one of the Python that made the venv; of the same version, we have seen to that. But what
  * lies in files for one build is built into another, and then neither has it: `math` is such a module. */
 static int check_library(const struct venv *venv, struct buf *error)
@@ -68,6 +85,7 @@ static int check_library(const struct venv *venv, struct buf *error)
         return -1;
     }
     Py_DECREF(module);
+    warn_of_another_build();
     return 0;
 }
 
