@@ -146,7 +146,7 @@ def with_project(python):
     with cached(f"project-{python.name}", f"{python} {sources_digest()}") as (folder, fresh):
         if fresh:
             make_venv(python, folder / "venv")
-            pip_install(folder / "venv", f"-Cbuild-dir={folder}/build", REPO)
+            pip_install(folder / "venv", f"--config-settings=build-dir={folder}/build", REPO)
             shutil.rmtree(folder / "build")
             (site_packages(folder / "venv") / "frameworks.pth").write_text(f"{packages}\n")
     return folder / "venv"

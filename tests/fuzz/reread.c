@@ -175,7 +175,7 @@ size_t reread_request(const char *raw, size_t len, size_t at, const struct excha
     return (size_t)(r.p - raw);
 }
 
-int reread_has_head(const char *raw, size_t len, size_t at)
+bool reread_has_head(const char *raw, size_t len, size_t at)
 {
     while (len - at >= 2 && memcmp(raw + at, "\r\n", 2) == 0) {
         at += 2;

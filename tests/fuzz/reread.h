@@ -4,6 +4,7 @@
  * proxy that reads to the letter. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct exchange;
@@ -11,5 +12,5 @@ struct exchange;
 /* `at`: where the request before it ended. Returns where this one ends. Does not return when the two readers differ. */
 size_t reread_request(const char *raw, size_t len, size_t at, const struct exchange *x);
 
-/* How many requests could still be answered from `at` on: is there a complete head? */
-int reread_has_head(const char *raw, size_t len, size_t at);
+/* Could a request still be answered from `at` on: is there a complete head? */
+bool reread_has_head(const char *raw, size_t len, size_t at);
