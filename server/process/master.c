@@ -30,6 +30,7 @@
 #define GRACE_MARGIN_US (SECOND_US / 2) /* a worker that gives up by itself at graceful_timeout may still tidy up */
 #define GIVE_UP_US (5 * SECOND_US)      /* from SIGKILL until a worker that even this does not end is left behind */
 #define TRIAL_MIN_SECONDS 30
+#define SCOUT_US SECOND_US
 
 enum stage { NEW, SERVING, STOPPING, STOPPING_QUICKLY };
 
@@ -46,6 +47,7 @@ struct master {
 
     uint64_t spawn_at_us; /* no worker is started before: backoff */
     uint64_t backoff_us;  /* the next wait */
+    uint64_t scout_us;    /* until then the very first worker starts alone */
 
     pid_t trial;           /* of a reload; 0: none */
     uint64_t trial_end_us; /* when it is killed */
@@ -231,10 +233,18 @@ static void retire_surplus(struct master *m)
     }
 }
 
+/* When the next worker may be started. The first one has the processors for itself for a moment: the first answer comes
+ * sooner, and an application that does not load shows one traceback and not one a worker. */
+static uint64_t next_spawn_us(const struct master *m)
+{
+    bool scouting = !m->served && fresh(m) > 0;
+    return scouting && m->scout_us > m->spawn_at_us ? m->scout_us : m->spawn_at_us;
+}
+
 /* Makes the workers as many as they should be. True in a new worker. */
 static bool balance(struct master *m, struct seat *seat)
 {
-    while (m->stage == SERVING && fresh(m) < (size_t)m->wanted && clock_mono_us() >= m->spawn_at_us) {
+    while (m->stage == SERVING && fresh(m) < (size_t)m->wanted && clock_mono_us() >= next_spawn_us(m)) {
         int r = spawn(m, seat);
         if (r > 0) {
             return true;
@@ -269,8 +279,8 @@ static void read_slots(struct master *m)
     for (size_t i = 0; i < m->children.n; i++) {
         read_slot(m, &m->children.list[i]);
     }
-    if (*m->deps.report_fd >= 0 && m->stage == SERVING && m->served &&
-        children_count(&m->children, CHILD_BOOTING) == 0) {
+    if (*m->deps.report_fd >= 0 && m->stage == SERVING &&
+        children_count(&m->children, CHILD_READY) >= (size_t)m->wanted) {
         if (!m->deps.settings->enable_stdio_inheritance) {
             stdio_silence();
         }
@@ -519,7 +529,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
         earlier(&at, timeout_us(m) > 0 ? now + timeout_us(m) : 0);
     }
     if (m->stage == SERVING && fresh(m) < (size_t)m->wanted) {
-        earlier(&at, m->spawn_at_us);
+        earlier(&at, next_spawn_us(m));
     }
     earlier(&at, m->trial > 0 ? m->trial_end_us : 0);
     earlier(&at, m->give_up_us);
@@ -639,6 +649,7 @@ static int announce(struct master *m)
 static void start(struct master *m)
 {
     m->stage = SERVING;
+    m->scout_us = clock_mono_us() + SCOUT_US;
     resize(m, m->deps.settings->workers);
     if (announce(m) < 0 && !m->served) {
         fail(m, 1, "A hook failed.");

@@ -36,3 +36,13 @@ static inline unsigned script_turn(const struct script *s, size_t first, size_t 
 {
     return s->line.len > first ? script_at(s, first + i % (s->line.len - first)) : 0;
 }
+
+/* The next line of a text, which is shortened by it; without its end, and empty when there is none. Borrowed. */
+static inline struct str script_next_line(struct str *text)
+{
+    const char *lf = text->len ? memchr(text->p, '\n', text->len) : NULL;
+    struct str line = {text->p, lf ? (size_t)(lf - text->p) : text->len};
+    size_t skip = line.len + (lf != NULL);
+    *text = (struct str){text->p + skip, text->len - skip};
+    return line;
+}
