@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,27 +22,19 @@
 #include "server/base/buf.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
-
-static char dir[] = "/tmp/test-listener-XXXXXX";
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st, (void)type, (void)where;
-    return remove(path);
-}
+#include "tests/unit/folder.h"
 
 /* Each test starts in an empty folder of its own: paths of unix sockets are short. */
 static int begin(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test-listener-XXXXXX");
-    return mkdtemp(dir) ? chdir(dir) : -1;
+    return folder_enter();
 }
 
 static int end(void **state)
 {
     (void)state;
-    return chdir("/") < 0 ? -1 : nftw(dir, remove_one, 10, FTW_DEPTH | FTW_PHYS);
+    return folder_leave();
 }
 
 static int try_all(struct listeners *ls, const char *const *binds, size_t n, struct listeners *old, struct buf *error)

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,39 +17,20 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
-
-static char dir[] = "/tmp/test-log-XXXXXX";
-static char text[300000]; /* what a file holds */
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st, (void)type, (void)where;
-    return remove(path);
-}
+#include "tests/unit/folder.h"
 
 /* Each test starts in an empty folder of its own. */
 static int begin(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test-log-XXXXXX");
-    return mkdtemp(dir) ? chdir(dir) : -1;
+    return folder_enter();
 }
 
 static int end(void **state)
 {
     (void)state;
     log_close();
-    return chdir("/") < 0 ? -1 : nftw(dir, remove_one, 10, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *content(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    size_t n = fread(text, 1, sizeof(text) - 1, f);
-    text[n] = '\0';
-    fclose(f);
-    return text;
+    return folder_leave();
 }
 
 static void assert_matches(const char *got, const char *pattern)
@@ -69,7 +49,7 @@ static void assert_line(const char *path, const char *level_and_text)
     snprintf(pattern, sizeof(pattern),
              "^\\[[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} [+-][0-9]{4}\\] \\[%d\\] %s\n$", (int)getpid(),
              level_and_text);
-    assert_matches(content(path), pattern);
+    assert_matches(folder_content(path), pattern);
 }
 
 static void test_line_has_gunicorns_form(void **state)
@@ -104,7 +84,7 @@ static void test_lines_below_the_level_are_left_out(void **state)
             log_line((enum log_level)level, "text");
             log_text((enum log_level)level, "text", 4);
             assert_int_equal(log_enabled((enum log_level)level), level >= limit);
-            assert_int_equal(content("log")[0] != '\0', level >= limit);
+            assert_int_equal(folder_content("log")[0] != '\0', level >= limit);
         }
     }
 }
@@ -120,7 +100,7 @@ static void test_long_line_is_written_whole(void **state)
         unlink("log");
         assert_int_equal(log_open("log", LOG_LEVEL_INFO), 0);
         log_info("%.*s!", (int)lengths[i], long_text);
-        const char *x = strchr(content("log"), 'x');
+        const char *x = strchr(folder_content("log"), 'x');
         assert_int_equal(strspn(x, "x"), lengths[i]);
         assert_string_equal(x + lengths[i], "!\n");
     }
@@ -162,7 +142,7 @@ static void test_lines_are_appended_to_what_is_there(void **state)
         assert_int_equal(log_open("log", LOG_LEVEL_INFO), 0);
         log_info("number %d", i);
     }
-    assert_matches(content("log"), "number 0\n.*number 1\n.*number 2\n$");
+    assert_matches(folder_content("log"), "number 0\n.*number 1\n.*number 2\n$");
 }
 
 static void test_log_that_cannot_be_opened_leaves_the_old_one(void **state)
@@ -171,7 +151,7 @@ static void test_log_that_cannot_be_opened_leaves_the_old_one(void **state)
     assert_int_equal(log_open("log", LOG_LEVEL_INFO), 0);
     assert_int_equal(log_open("log/below/a/file", LOG_LEVEL_CRITICAL), -ENOTDIR);
     assert_int_equal(log_open("/proc/nowhere/log", LOG_LEVEL_CRITICAL), -ENOENT);
-    assert_int_equal(log_open(dir, LOG_LEVEL_CRITICAL), -EISDIR);
+    assert_int_equal(log_open(folder, LOG_LEVEL_CRITICAL), -EISDIR);
     log_info("still here");
     assert_line("log", "\\[INFO\\] still here");
 }
@@ -189,7 +169,7 @@ static void test_reopen_follows_the_path_and_keeps_the_number(void **state)
     assert_int_equal(log_fd(), fd);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     assert_line("log", "\\[INFO\\] new");
-    assert_matches(content("log.1"), "old\n.*late\n$");
+    assert_matches(folder_content("log.1"), "old\n.*late\n$");
 }
 
 static void test_failed_reopen_keeps_the_old_file(void **state)
@@ -242,7 +222,8 @@ static void test_lines_of_several_processes_never_mix(void **state)
         assert_int_equal(status, 0);
     }
     int lines = 0;
-    for (char *save, *line = strtok_r((char *)content("log"), "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *save, *line = strtok_r((char *)folder_content("log"), "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
         const char *letters = strstr(line, "[INFO] ");
         assert_int_equal(line[0], '[');
         assert_non_null(letters);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,39 +17,20 @@
 
 #include "server/base/log.h"
 #include "server/base/sink.h"
-
-static char dir[] = "/tmp/test-sink-XXXXXX";
-static char text[300000]; /* what a file holds */
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st, (void)type, (void)where;
-    return remove(path);
-}
+#include "tests/unit/folder.h"
 
 /* Each test starts in an empty folder of its own; what is logged goes to `errors` there. */
 static int begin(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test-sink-XXXXXX");
-    return mkdtemp(dir) && chdir(dir) == 0 ? log_open("errors", LOG_LEVEL_WARNING) : -1;
+    return folder_enter() == 0 ? log_open("errors", LOG_LEVEL_WARNING) : -1;
 }
 
 static int end(void **state)
 {
     (void)state;
     log_close();
-    return chdir("/") < 0 ? -1 : nftw(dir, remove_one, 10, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *content(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    size_t n = fread(text, 1, sizeof(text) - 1, f);
-    text[n] = '\0';
-    fclose(f);
-    return text;
+    return folder_leave();
 }
 
 static int count(const char *haystack, const char *needle)
@@ -80,13 +60,13 @@ static void test_lines_reach_the_file_at_the_flush(void **state)
     struct sink *s = open_sink("access.log", 1);
     append(s, "one\n");
     append(s, "two\n");
-    assert_string_equal(content("access.log"), "");
+    assert_string_equal(folder_content("access.log"), "");
     sink_flush(s);
-    assert_string_equal(content("access.log"), "one\ntwo\n");
+    assert_string_equal(folder_content("access.log"), "one\ntwo\n");
     sink_flush(s);
     append(s, "three\n");
     sink_close(s);
-    assert_string_equal(content("access.log"), "one\ntwo\nthree\n");
+    assert_string_equal(folder_content("access.log"), "one\ntwo\nthree\n");
 }
 
 static void test_flush_is_one_write(void **state)
@@ -98,9 +78,9 @@ static void test_flush_is_one_write(void **state)
     append(s, "one\n");
     append(s, "two\n");
     sink_flush(s);
-    assert_int_equal(read(fds[0], text, sizeof(text)), 8);
-    assert_memory_equal(text, "one\ntwo\n", 8);
-    assert_int_equal(read(fds[0], text, sizeof(text)), -1);
+    assert_int_equal(read(fds[0], folder_text, sizeof(folder_text)), 8);
+    assert_memory_equal(folder_text, "one\ntwo\n", 8);
+    assert_int_equal(read(fds[0], folder_text, sizeof(folder_text)), -1);
     sink_close(s);
     close(fds[0]);
     close(fds[1]);
@@ -116,11 +96,11 @@ static void test_much_is_written_without_a_flush(void **state)
     for (int i = 0; i < 100; i++) {
         sink_append(s, line, sizeof(line));
     }
-    size_t written = strlen(content("access.log"));
+    size_t written = strlen(folder_content("access.log"));
     assert_true(written > 0 && written < 100000);
     assert_int_equal(written % sizeof(line), 0); /* whole lines only */
     sink_close(s);
-    assert_int_equal(strlen(content("access.log")), 100000);
+    assert_int_equal(strlen(folder_content("access.log")), 100000);
 }
 
 static void test_dash_is_the_given_descriptor_and_stays_open(void **state)
@@ -133,7 +113,7 @@ static void test_dash_is_the_given_descriptor_and_stays_open(void **state)
     append(s, "line\n");
     assert_int_equal(sink_reopen(s), 0);
     sink_close(s);
-    assert_int_equal(read(fds[0], text, sizeof(text)), 5);
+    assert_int_equal(read(fds[0], folder_text, sizeof(folder_text)), 5);
     assert_true(fcntl(fds[1], F_GETFD) >= 0);
     close(fds[0]);
     close(fds[1]);
@@ -148,7 +128,7 @@ static void test_missing_folders_are_made_less_the_umask(void **state)
     umask(before);
     append(s, "line\n");
     sink_close(s);
-    assert_string_equal(content("logs/of/today/access.log"), "line\n");
+    assert_string_equal(folder_content("logs/of/today/access.log"), "line\n");
     assert_int_equal(stat("logs/of", &st), 0);
     assert_int_equal(st.st_mode & 0777, 0750);
     assert_int_equal(stat("logs/of/today/access.log", &st), 0);
@@ -171,7 +151,7 @@ static void test_paths_that_cannot_be_opened_say_why(void **state)
     struct sink *s = NULL;
     close(open("file", O_CREAT | O_WRONLY, 0600));
     assert_int_equal(sink_open(&s, "", 1), -ENOENT);
-    assert_int_equal(sink_open(&s, dir, 1), -EISDIR);
+    assert_int_equal(sink_open(&s, folder, 1), -EISDIR);
     assert_int_equal(sink_open(&s, "file/log", 1), -ENOTDIR);
     assert_int_equal(sink_open(&s, "/proc/nowhere/log", 1), -ENOENT);
     assert_null(s);
@@ -186,8 +166,8 @@ static void test_reopen_follows_the_path(void **state)
     assert_int_equal(sink_reopen(s), 0);
     append(s, "after\n");
     sink_close(s);
-    assert_string_equal(content("access.log.1"), "before\n");
-    assert_string_equal(content("access.log"), "after\n");
+    assert_string_equal(folder_content("access.log.1"), "before\n");
+    assert_string_equal(folder_content("access.log"), "after\n");
 }
 
 static void test_failed_reopen_keeps_the_old_file(void **state)
@@ -199,7 +179,7 @@ static void test_failed_reopen_keeps_the_old_file(void **state)
     assert_int_equal(sink_reopen(s), -ENOTDIR);
     append(s, "kept\n");
     sink_close(s);
-    assert_string_equal(content("moved/access.log"), "kept\n");
+    assert_string_equal(folder_content("moved/access.log"), "kept\n");
 }
 
 static void test_full_disk_drops_lines_and_is_told_of_once(void **state)
@@ -211,9 +191,9 @@ static void test_full_disk_drops_lines_and_is_told_of_once(void **state)
         sink_flush(s);
     }
     sink_close(s);
-    content("errors");
-    assert_int_equal(count(text, "\n"), 1);
-    assert_non_null(strstr(text, "[ERROR] Cannot write to the access log /dev/full: No space left on device"));
+    folder_content("errors");
+    assert_int_equal(count(folder_text, "\n"), 1);
+    assert_non_null(strstr(folder_text, "[ERROR] Cannot write to the access log /dev/full: No space left on device"));
 }
 
 /* Fills a pipe that nobody reads from: so much went in. */
@@ -233,21 +213,21 @@ static void test_full_pipe_holds_nobody_up(void **state)
     (void)state;
     int fds[2];
     assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-    assert_in_range(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096, sizeof(text));
+    assert_in_range(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096, sizeof(folder_text));
     struct sink *s = open_sink("-", fds[1]);
     size_t n = fill(fds[1]);
     append(s, "lost\n");
     sink_flush(s);
-    assert_int_equal(read(fds[0], text, sizeof(text)), n);
+    assert_int_equal(read(fds[0], folder_text, sizeof(folder_text)), n);
     append(s, "line\n");
     sink_flush(s);
-    assert_int_equal(read(fds[0], text, sizeof(text)), 5);
-    assert_memory_equal(text, "line\n", 5);
+    assert_int_equal(read(fds[0], folder_text, sizeof(folder_text)), 5);
+    assert_memory_equal(folder_text, "line\n", 5);
     sink_close(s);
-    content("errors");
-    assert_int_equal(count(text, "\n"), 2);
+    folder_content("errors");
+    assert_int_equal(count(folder_text, "\n"), 2);
     assert_non_null(
-        strstr(text, "[WARNING] The access log on a standard stream can be written again; 5 bytes were lost"));
+        strstr(folder_text, "[WARNING] The access log on a standard stream can be written again; 5 bytes were lost"));
     close(fds[0]);
     close(fds[1]);
 }
@@ -264,14 +244,14 @@ static void test_line_cut_by_a_full_pipe_is_not_mixed_with_the_next(void **state
     struct sink *s = open_sink("-", fds[1]);
     sink_append(s, line, sizeof(line));
     sink_flush(s); /* some of it went in */
-    ssize_t before = read(fds[0], text, sizeof(text));
+    ssize_t before = read(fds[0], folder_text, sizeof(folder_text));
     append(s, "line\n");
     sink_flush(s);
-    ssize_t n = before + read(fds[0], text + before, sizeof(text) - (size_t)before);
+    ssize_t n = before + read(fds[0], folder_text + before, sizeof(folder_text) - (size_t)before);
     sink_close(s);
     assert_true(n >= 5);
-    assert_memory_equal(text + n - 5, "line\n", 5);
-    assert_true(n == 5 || text[n - 6] == '\n');
+    assert_memory_equal(folder_text + n - 5, "line\n", 5);
+    assert_true(n == 5 || folder_text[n - 6] == '\n');
     close(fds[0]);
     close(fds[1]);
 }
@@ -309,8 +289,8 @@ static void test_several_processes_append_whole_lines(void **state)
         assert_int_equal(status, 0);
     }
     int lines = 0;
-    content("access.log");
-    for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    folder_content("access.log");
+    for (char *save, *line = strtok_r(folder_text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char same[] = {line[0], '\0'};
         assert_int_equal(strspn(line, same), strlen(line));
         lines++;
