@@ -8,7 +8,8 @@
 
 #define BLANK_MAX 4 /* empty lines that are overlooked: RFC 9112 2.2 asks for one */
 
-/* The bytes of a line, or of the part of it that has arrived, without its end. */
+/* The bytes of a line, or of the part of it that has arrived, without its end. The first byte that is wrong counts, so
+ * that the verdict does not depend on how the bytes are cut: nothing behind the byte that exceeds a limit is judged. */
 static int check_piece(struct headscan *s, struct str piece, const struct request_limits *limits, const char **reason)
 {
     bool first = s->line_len == 0;
@@ -27,24 +28,27 @@ static int check_piece(struct headscan *s, struct str piece, const struct reques
         *reason = "A header field has no name";
         return 400;
     }
-    if (!chars_are_field_text(piece)) {
-        *reason = "A control character in the request head";
+    bool too_many = first && s->lines > limits->fields;
+    size_t limit = s->lines > 0 ? limits->field_size : limits->line;
+    bool too_long = limit && piece.len > limit - s->line_len;
+    struct str judged = {piece.p, too_many ? 1 : too_long ? limit - s->line_len + 1 : piece.len};
+    if (!chars_are_field_text(judged)) {
+        const char *cr = memchr(judged.p, '\r', judged.len);
+        bool is_cr = cr && chars_are_field_text((struct str){judged.p, (size_t)(cr - judged.p)});
+        *reason = is_cr ? "A line ends in CR without LF" : "A control character in the request head";
         return 400;
     }
     s->line_len += piece.len;
-    if (s->lines == 0) {
-        if (limits->line && s->line_len > limits->line) {
-            *reason = "The request line is too long";
-            return 400; /* 414 would do; scripts written for gunicorn look for 400 */
-        }
-        return 0;
-    }
-    if (limits->field_size && s->line_len > limits->field_size) {
-        *reason = "A header field is too long";
+    if (too_many) {
+        *reason = "Too many header fields";
         return 431;
     }
-    if (first && s->lines > limits->fields) {
-        *reason = "Too many header fields";
+    if (too_long && s->lines == 0) {
+        *reason = "The request line is too long";
+        return 400; /* 414 would do; scripts written for gunicorn look for 400 */
+    }
+    if (too_long) {
+        *reason = "A header field is too long";
         return 431;
     }
     return 0;

@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/http/body.h"
 #include "server/http/chars.h"
+#include "server/http/chunkscan.h"
 #include "server/http/exchange.h"
 #include "server/http/forward.h"
 #include "server/http/framing.h"
@@ -22,8 +23,7 @@
 #define LEAVING_MS 1000 /* for the first request of a connection that was accepted just before */
 #define BODY_IN_MEMORY (128 * 1024)
 #define AHEAD_MAX (64 * 1024) /* bytes of later requests that we hold for a client */
-#define TRAILERS_MAX (8 * 1024)
-#define CHUNKS 64 /* pieces handed to the connection at once */
+#define CHUNKS 64             /* pieces handed to the connection at once */
 
 enum phase {
     PHASE_IDLE, /* between requests */
@@ -50,8 +50,8 @@ struct http1 {
     int status;           /* set by a parser callback that refuses: status and why */
     const char *reason;
     struct headscan scan;
-    size_t n_headers_max; /* room in x->request.headers */
-    size_t trailer_bytes;
+    size_t n_headers_max;                  /* room in x->request.headers */
+    struct chunkscan chunks;               /* of a body that comes in chunks */
     uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
     struct buf ahead;                      /* a head that is not complete yet, or bytes of later requests */
     llhttp_t parser;
@@ -146,9 +146,7 @@ static int on_field(llhttp_t *parser, const char *at, size_t len)
     struct http1 *h = parser->data;
     struct request *r = &h->x->request;
     if (h->phase == PHASE_BODY) {
-        /* Trailers are read and thrown away: they may not change what the head said (RFC 9110 6.5.1). */
-        h->trailer_bytes += len;
-        return h->trailer_bytes > TRAILERS_MAX ? -1 : 0;
+        return 0; /* trailers are read and thrown away: chunkscan.h */
     }
     if (r->n_headers == h->n_headers_max) {
         return -1;
@@ -162,8 +160,7 @@ static int on_value(llhttp_t *parser, const char *at, size_t len)
     struct http1 *h = parser->data;
     struct request *r = &h->x->request;
     if (h->phase == PHASE_BODY) {
-        h->trailer_bytes += len;
-        return h->trailer_bytes > TRAILERS_MAX ? -1 : 0;
+        return 0;
     }
     while (len > 0 && (at[len - 1] == ' ' || at[len - 1] == '\t')) {
         len--; /* RFC 9112 5.1: white space around a value is no part of it */
@@ -282,8 +279,6 @@ static void refuse_parse_error(struct http1 *h, enum llhttp_errno error)
     struct request *r = &h->x->request;
     if (h->status) {
         refuse(h, h->status, h->reason);
-    } else if (h->trailer_bytes > TRAILERS_MAX) {
-        refuse(h, 431, "The trailer section is too long");
     } else if (error == HPE_INVALID_METHOD && chars_are_token(r->method) && r->method.p[0] >= 'A' &&
                r->method.p[0] <= 'Z') {
         refuse(h, 501, "Unknown request method");
@@ -360,16 +355,30 @@ static void expect_body(struct http1 *h, size_t received)
 /* The parser gets bytes of the body. False when the request was refused: then `h` may be gone. */
 static bool feed_body(struct http1 *h, const char *data, const char *end)
 {
-    expect_body(h, (size_t)(end - data));
-    enum llhttp_errno error = llhttp_execute(&h->parser, data, (size_t)(end - data));
+    size_t used = (size_t)(end - data);
+    const char *reason = NULL;
+    int status = 0;
+
+    expect_body(h, used);
+    if (h->x->request.chunked) {
+        status = chunkscan_feed(&h->chunks, data, used, &h->http->limits, &used, &reason);
+    }
+    /* What is good goes to the parser even so: it may have refused something that came before. */
+    enum llhttp_errno error = llhttp_execute(&h->parser, data, used);
     if (error == HPE_PAUSED) {
         const char *rest = llhttp_get_error_pos(&h->parser);
         submit(h);
         if (rest < end) {
             put_aside(h, rest, (size_t)(end - rest));
         }
-    } else if (error != HPE_OK) {
+        return true;
+    }
+    if (error != HPE_OK) {
         refuse_parse_error(h, error);
+        return false;
+    }
+    if (status || h->chunks.state == CHUNKSCAN_END) {
+        refuse(h, status ? status : 400, status ? reason : "Malformed chunk in the request body");
         return false;
     }
     return true;
@@ -390,7 +399,7 @@ static bool begin_exchange(struct http1 *h)
     h->fresh = false;
     h->scan = (struct headscan){0};
     h->status = 0;
-    h->trailer_bytes = 0;
+    h->chunks = (struct chunkscan){0};
     h->body_received = 0;
     h->unread = h->answered = h->sent = h->released = false;
     conn_set_deadline(h->conn, h->http->header_ms);

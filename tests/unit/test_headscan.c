@@ -187,6 +187,18 @@ static void test_usual_limits_take_a_hundred_fields(void **state)
     }
 }
 
+static void test_first_wrong_byte_decides(void **state)
+{
+    (void)state;
+    gives(STR("GET /567890123456789\x01"), &tight, 400, 0);
+    gives(STR("GET / HTTP/1.1\r\nName: 7890123 \x01\r\n\r\n"), &tight, 431, 0);
+    gives(STR("GET / HTTP/1.1\r\nName: 78901\x01 too long\r\n\r\n"), &tight, 400, 0);
+    gives(STR("GET / HTTP/1.1\r\nName: 789012\rtoo long\r\n\r\n"), &tight, 400, 0);
+    gives(STR("GET / HTTP/1.1\r\nName: 7890123\rtoo long\r\n\r\n"), &tight, 431, 0);
+    gives(STR("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: \x01\r\n\r\n"), &tight, 431, 0);
+    gives(STR("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\n\x01: 4\r\n\r\n"), &tight, 400, 0);
+}
+
 static void test_no_limit_is_no_limit(void **state)
 {
     (void)state;
@@ -230,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_length_of_a_field_is_limited_to_the_byte),
         cmocka_unit_test(test_number_of_fields_is_limited),
         cmocka_unit_test(test_usual_limits_take_a_hundred_fields),
+        cmocka_unit_test(test_first_wrong_byte_decides),
         cmocka_unit_test(test_no_limit_is_no_limit),
         cmocka_unit_test(test_bytes_behind_the_head_are_not_looked_at),
         cmocka_unit_test(test_half_a_head_is_not_complete),

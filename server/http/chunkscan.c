@@ -1,0 +1,137 @@
+/* chunkscan.c - judges the raw bytes of a chunked body before the parser decodes them. */
+#include "server/http/chunkscan.h"
+
+#include "server/http/chars.h"
+#include "server/http/request.h"
+
+#define DIGITS_MAX 16 /* what 64 bits hold */
+#define LINE_MAX_LEN 256
+#define TRAILERS_MAX (8 * 1024)
+
+static int digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* One byte of what stands around the data. False when it may not stand there. */
+static bool take(struct chunkscan *s, char c)
+{
+    switch (s->state) {
+    case CHUNKSCAN_SIZE:
+        if (digit(c) >= 0 && s->line_len < DIGITS_MAX) {
+            s->left = s->left * 16 + (uint64_t)digit(c);
+            s->line_len++;
+            return true;
+        }
+        s->state = c == '\r' ? CHUNKSCAN_SIZE_LF : CHUNKSCAN_EXTENSION;
+        return s->line_len > 0 && (c == '\r' || c == ';');
+    case CHUNKSCAN_EXTENSION:
+        s->state = c == '\r' ? CHUNKSCAN_SIZE_LF : CHUNKSCAN_EXTENSION;
+        return c == '\r' || (++s->line_len < LINE_MAX_LEN && chars_are_field_text((struct str){&c, 1}));
+    case CHUNKSCAN_SIZE_LF:
+        s->state = s->left > 0 ? CHUNKSCAN_DATA : CHUNKSCAN_TRAILERS;
+        s->trailers = (struct headscan){.lines = 1};
+        return c == '\n';
+    case CHUNKSCAN_DATA_CR:
+        s->state = CHUNKSCAN_DATA_LF;
+        return c == '\r';
+    case CHUNKSCAN_DATA_LF:
+        s->state = CHUNKSCAN_SIZE;
+        s->line_len = 0;
+        return c == '\n';
+    case CHUNKSCAN_DATA:
+    case CHUNKSCAN_TRAILERS:
+    case CHUNKSCAN_END:
+        break;
+    }
+    return false;
+}
+
+static size_t skip_data(struct chunkscan *s, size_t len)
+{
+    size_t n = s->left < len ? (size_t)s->left : len;
+    s->left -= n;
+    if (s->left == 0) {
+        s->state = CHUNKSCAN_DATA_CR;
+    }
+    return n;
+}
+
+/* RFC 9110 6.5.1: what frames, routes, authenticates or describes a request has no place behind its body. Who sends it
+ * there hopes that somebody on the way takes it seriously. */
+static bool changes_meaning(enum header_id id)
+{
+    switch (id) {
+    case HEADER_AUTHORIZATION:
+    case HEADER_CONNECTION:
+    case HEADER_CONTENT_ENCODING:
+    case HEADER_CONTENT_LENGTH:
+    case HEADER_CONTENT_TYPE:
+    case HEADER_COOKIE:
+    case HEADER_EXPECT:
+    case HEADER_HOST:
+    case HEADER_RANGE:
+    case HEADER_TE:
+    case HEADER_TRAILER:
+    case HEADER_TRANSFER_ENCODING:
+    case HEADER_UPGRADE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One at a time: where a trailer is wrong must be known to the byte, and trailers are rare and short. */
+static int take_trailer_byte(struct chunkscan *s, char c, const struct request_limits *limits, const char **reason)
+{
+    size_t used;
+    if (s->trailer_len++ == TRAILERS_MAX) {
+        *reason = "The trailer section is too long";
+        return 431;
+    }
+    int status = headscan_feed(&s->trailers, &c, 1, limits, &used, reason);
+    if (status) {
+        return status;
+    }
+    if (s->trailers.complete) {
+        s->state = CHUNKSCAN_END;
+    } else if (c == '\n') {
+        s->name_len = 0;
+    } else if (c == ':' && s->name_len <= sizeof(s->name)) {
+        if (changes_meaning(header_lookup((struct str){s->name, s->name_len}))) {
+            *reason = "A trailer field that may stand in the head only";
+            return 400;
+        }
+        s->name_len = sizeof(s->name) + 1; /* what follows is the value */
+    } else if (s->name_len < sizeof(s->name)) {
+        s->name[s->name_len++] = c;
+    } else {
+        s->name_len = sizeof(s->name) + 1; /* longer than any name that matters */
+    }
+    return 0;
+}
+
+int chunkscan_feed(struct chunkscan *s, const char *data, size_t len, const struct request_limits *limits, size_t *used,
+                   const char **reason)
+{
+    size_t at = 0;
+    int status = 0;
+    while (at < len && status == 0 && s->state != CHUNKSCAN_END) {
+        if (s->state == CHUNKSCAN_DATA) {
+            at += skip_data(s, len - at);
+        } else if (s->state == CHUNKSCAN_TRAILERS) {
+            status = take_trailer_byte(s, data[at], limits, reason);
+            at += status == 0;
+        } else if (take(s, data[at])) {
+            at++;
+        } else {
+            *reason = "Malformed chunk in the request body";
+            status = 400;
+        }
+    }
+    *used = at;
+    return status;
+}
