@@ -1,5 +1,5 @@
 # A front for those who type `make`: Meson builds, the scripts under tools/ do the rest.
-.PHONY: all run test lint sanitize clean help
+.PHONY: all run test lint sanitize fuzz clean help
 .NOTPARALLEL:
 
 all: ## build build/cwsgi
@@ -16,6 +16,9 @@ lint: ## formatting, clang-tidy, layers, scripts
 
 sanitize: ## every test under the address and undefined behaviour sanitizers, in build-asan
 	@tools/test --sanitize
+
+fuzz: ## each fuzz target for a minute, in build-fuzz (clang); tools/fuzz 300 for longer
+	@tools/fuzz
 
 clean: ## remove what was built
 	@rm -rf build build-*

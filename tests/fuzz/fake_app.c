@@ -175,7 +175,8 @@ static enum app_result complete(struct fake_app *a, struct response *r)
 
 static enum app_result fail(struct fake_app *a, const struct response *r)
 {
-    current(a)->end = r->head_sent || !chunkq_is_empty(&r->queue) ? ANSWER_CUT : ANSWER_REPLACED;
+    bool begun = r->head_sent || r->finished || !chunkq_is_empty(&r->queue); /* the executor sends what is there */
+    current(a)->end = begun ? ANSWER_CUT : ANSWER_REPLACED;
     return APP_FAILED;
 }
 

@@ -58,6 +58,7 @@ struct run {
     struct fake_app app;
     int fd; /* the client's end; -1: the client has left */
     struct buf got;
+    struct str page; /* in `got`: what the server's refusal says; empty without one, and to HEAD */
     enum event event;
     bool lazy;      /* the client reads only when it has to */
     unsigned delay; /* turns of the loop between two runs of the executor */
@@ -225,7 +226,7 @@ static void leave(struct run *r)
 /* False when the server takes no more. */
 static bool send_piece(struct run *r, const char *p, size_t len)
 {
-    unsigned long before = r->progress;
+    unsigned long before = 0;
     for (unsigned tries = 0; len > 0; tries++) {
         ssize_t n = send(r->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) {
@@ -237,7 +238,7 @@ static bool send_piece(struct run *r, const char *p, size_t len)
         } else if (tries > 2 * r->delay + 4) {
             CHECK(r->progress != before, "the server neither reads nor answers");
             before = r->progress;
-            read_answers(r); /* it waits for us */
+            read_answers(r); /* it may be waiting for us */
             tries = 0;
         }
         turn(r);
@@ -316,9 +317,10 @@ static void end_run(struct run *r)
 static void judge(struct run *r)
 {
     bool may_be_cut = r->event != NOTHING && (r->event == VANISH || r->lazy);
-    struct replies all = replies_check(r->got.data, r->got.len, &r->app, may_be_cut);
+    struct replies all = replies_check(r->got.len ? r->got.data : "", r->got.len, &r->app, may_be_cut);
     if (all.refused) {
-        CHECK(buf_printf(&r->app.seen, "refused %d %.*s", all.refused, (int)all.page_len, all.page) == 0, "memory");
+        CHECK(buf_printf(&r->app.seen, "refused with %d\n", all.refused) == 0, "memory");
+        r->page = (struct str){all.page, all.page_len};
     }
     if (r->event == NOTHING) {
         size_t logged = atomic_load(&slot.requests);
@@ -381,6 +383,9 @@ static void compare(const struct run *a, const struct run *b, const char *how)
 {
     bool same = a->app.seen.len == b->app.seen.len &&
                 (a->app.seen.len == 0 || memcmp(a->app.seen.data, b->app.seen.data, a->app.seen.len) == 0);
+    bool same_page = a->page.len == 0 || b->page.len == 0 || str_eq(a->page, b->page);
+    CHECK(same_page, "%s the same bytes are refused otherwise:\n%.*s\ninstead of\n%.*s", how, (int)b->page.len,
+          b->page.p, (int)a->page.len, a->page.p);
     CHECK(same, "%s the same bytes are read otherwise:\n%.*s\ninstead of\n%.*s", how, (int)b->app.seen.len,
           b->app.seen.data ? b->app.seen.data : "", (int)a->app.seen.len, a->app.seen.data ? a->app.seen.data : "");
 }

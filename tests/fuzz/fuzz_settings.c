@@ -71,8 +71,8 @@ static void check_values(const char *text)
             continue;
         }
         if (value_parse(&v, row, &text, 1, SETTINGS_FILE, &error) == 0) {
-            CHECK(value_print(&v, row, &out) == 0 && out.len > 0, "%s does not print", row->name);
-            CHECK(!memchr(out.data, '\n', out.len), "%s takes two lines", row->name);
+            CHECK(value_print(&v, row, &out) == 0, "%s does not print", row->name);
+            CHECK(out.len == 0 || !memchr(out.data, '\n', out.len), "%s takes two lines", row->name);
             value_finish(&v, row);
         } else {
             CHECK(error.len > 0, "no sentence");
