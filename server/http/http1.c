@@ -569,7 +569,7 @@ static void go_on(struct http1 *h)
         return;
     }
     end_exchange(h);
-    if (!h->keep_alive || conn_draining(h->conn)) {
+    if (!h->keep_alive || conn_draining(h->conn) || conn_broken(h->conn)) {
         conn_close(h->conn, h->unread || h->ahead.len > 0);
         return;
     }

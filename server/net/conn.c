@@ -525,6 +525,11 @@ bool conn_draining(const struct conn *c)
     return c->all->draining;
 }
 
+bool conn_broken(const struct conn *c)
+{
+    return c->state == CONN_BROKEN;
+}
+
 void conn_set_deadline(struct conn *c, uint64_t ms)
 {
     if (c->state == CONN_OPEN) {
