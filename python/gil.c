@@ -1,13 +1,57 @@
 #include "python/gil.h"
 
 #include <Python.h>
+#include <pthread.h>
+
+#define NAME_SIZE 16 /* the kernel's limit for a thread's name, with its NUL */
+
+/* threading.current_thread().name, which log lines show: without it every such thread is a "Dummy-1". */
+static void tell_name(void)
+{
+    char name[NAME_SIZE];
+
+    if (pthread_getname_np(pthread_self(), name, sizeof(name)) != 0) {
+        return;
+    }
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *thread = threading ? PyObject_CallMethod(threading, "current_thread", NULL) : NULL;
+    PyObject *text = thread ? PyUnicode_DecodeFSDefault(name) : NULL;
+    if (!text || PyObject_SetAttrString(thread, "name", text) < 0) {
+        PyErr_Clear(); /* it is only a name */
+    }
+    Py_XDECREF(text);
+    Py_XDECREF(thread);
+    Py_XDECREF(threading);
+}
+
+void gil_acquire(void)
+{
+    PyThreadState *mine = PyGILState_GetThisThreadState();
+
+    if (mine) {
+        PyEval_RestoreThread(mine);
+        return;
+    }
+    mine = PyThreadState_New(PyInterpreterState_Main());
+    if (!mine) {
+        Py_FatalError("no memory for a thread");
+    }
+    PyEval_RestoreThread(mine);
+    tell_name();
+}
 
 void gil_release(void)
 {
     (void)PyEval_SaveThread(); /* the thread keeps its state: gil_acquire finds it again */
 }
 
-void gil_acquire(void)
+void gil_forget(void)
 {
-    PyEval_RestoreThread(PyGILState_GetThisThreadState());
+    PyThreadState *mine = PyGILState_GetThisThreadState();
+
+    if (mine) {
+        PyEval_RestoreThread(mine);
+        PyThreadState_Clear(mine); /* may run Python code: what was local to the thread is dropped */
+        PyThreadState_DeleteCurrent();
+    }
 }

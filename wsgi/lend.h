@@ -1,7 +1,7 @@
 /* lend.h - body bytes lent to the server until the socket has taken them.
  * The server gives a chunk back on its loop thread, which may or may not hold the interpreter then. If it does, the
  * object is let go at once; if not, it waits on a list until lend_reap.
- * All functions but lend_pending need the interpreter. */
+ * All functions but lend_pending and lend_attached need the interpreter. */
 #pragma once
 
 #include <Python.h>

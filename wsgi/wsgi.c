@@ -25,8 +25,7 @@ struct call {
     PyObject *input;    /* owned; kept between requests */
     PyObject *environ;  /* owned */
     PyObject *iterable; /* owned: what the application returned */
-    PyObject *iterator; /* owned; NULL when `iterable` is a list or tuple */
-    Py_ssize_t index;   /* of the next item in a list or tuple */
+    PyObject *iterator; /* owned; NULL when `iterable` was taken whole */
     struct call *next;  /* in the free list */
 };
 
@@ -121,23 +120,16 @@ static enum app_result push_items(struct call *c, struct exchange *x)
 {
     bool list = PyList_CheckExact(c->iterable);
 
-    for (;;) {
-        Py_ssize_t n = list ? PyList_GET_SIZE(c->iterable) : PyTuple_GET_SIZE(c->iterable);
-        if (c->index >= n) {
-            return complete(c, x);
-        }
-        PyObject *item = list ? PyList_GET_ITEM(c->iterable, c->index) : PyTuple_GET_ITEM(c->iterable, c->index);
+    for (Py_ssize_t i = 0; i < (list ? PyList_GET_SIZE(c->iterable) : PyTuple_GET_SIZE(c->iterable)); i++) {
+        PyObject *item = list ? PyList_GET_ITEM(c->iterable, i) : PyTuple_GET_ITEM(c->iterable, i);
         Py_INCREF(item);
-        c->index++;
         int r = start_response_body(&c->start_response, item);
         Py_DECREF(item);
         if (r < 0) {
             return failed(x);
         }
-        if (c->index < n && !exchange_wants_more(x)) {
-            return APP_MORE;
-        }
     }
+    return complete(c, x);
 }
 
 static enum app_result push_next(struct call *c, struct exchange *x)
@@ -212,6 +204,12 @@ static void detach(struct app *a)
     gil_release();
 }
 
+static void leave(struct app *a)
+{
+    (void)a;
+    gil_forget();
+}
+
 static enum app_result begin(struct app *a, struct exchange *x)
 {
     struct wsgi *w = wsgi_of(a);
@@ -240,10 +238,8 @@ static enum app_result begin(struct app *a, struct exchange *x)
 
 static enum app_result next(struct app *a, struct exchange *x)
 {
-    struct call *c = x->app;
-
     (void)a;
-    return c->iterator ? push_next(c, x) : push_items(c, x);
+    return push_next(x->app, x);
 }
 
 /* PEP 3333: called once, however the request went. What it raises cannot change the answer any more. */
@@ -301,6 +297,7 @@ static void end(struct app *a, struct exchange *x)
     if (!c) {
         return; /* begin had no memory */
     }
+    start_response_end(&c->start_response); /* the response is out of the application's hands, also in close() */
     if (c->iterable) {
         close_iterable(w, c, x);
     }
@@ -309,9 +306,7 @@ static void end(struct app *a, struct exchange *x)
     }
     Py_CLEAR(c->iterator);
     Py_CLEAR(c->iterable);
-    c->index = 0;
     Py_CLEAR(c->environ);
-    start_response_end(&c->start_response);
     if (c->input) {
         input_end(c->input);
         if (Py_REFCNT(c->input) > 1) {
@@ -360,7 +355,7 @@ enum load_result wsgi_create(struct app **out, const struct settings *s, const c
         log_error("out of memory");
         return r;
     }
-    w->app = (struct app){attach, detach, begin, next, end, reap_pending, reap};
+    w->app = (struct app){attach, detach, leave, begin, next, end, reap_pending, reap};
     if (prepare(w, s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The WSGI side could not be made");
         goto fail;

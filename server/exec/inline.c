@@ -28,6 +28,12 @@ static void enqueue(struct executor *base, struct exchange *x)
     e->last = x;
 }
 
+static void flush(struct executor *base, struct exchange *x)
+{
+    (void)base;
+    exchange_send(x);
+}
+
 static struct exchange *dequeue(struct inline_executor *e)
 {
     struct exchange *x = e->first;
@@ -43,7 +49,7 @@ static struct exchange *dequeue(struct inline_executor *e)
 void inline_init(struct inline_executor *e, struct app *app, struct slot *slot)
 {
     *e = (struct inline_executor){
-        .base = {.submit = enqueue, .resume = enqueue}, .app = app, .slot = slot, .attached = true};
+        .base = {.submit = enqueue, .resume = enqueue, .flush = flush}, .app = app, .slot = slot, .attached = true};
 }
 
 bool inline_has_work(const struct inline_executor *e)
@@ -89,13 +95,13 @@ static void step(struct inline_executor *e, struct exchange *x)
             return;
         }
         result = app->begin(app, x);
-        exchange_flush(x);
+        exchange_send(x);
     }
     /* PEP 3333: each piece is sent before the next one is asked for. */
     int pieces = 0;
     while (result == APP_MORE && !x->aborted && pieces < PIECES_A_TURN && exchange_wants_more(x)) {
         result = app->next(app, x);
-        exchange_flush(x);
+        exchange_send(x);
         pieces++;
     }
     if (result == APP_MORE && !x->aborted) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/http/body.h"
+#include "server/net/peer.h"
 
 static void set_state(struct exchange *x, enum exchange_state state)
 {
@@ -28,10 +29,12 @@ void exchange_reset(struct exchange *x)
     arena_reset(&x->arena);
     memset(&x->request, 0, sizeof(x->request));
     x->state = EXCHANGE_RECEIVING;
-    x->aborted = false;
+    atomic_store_explicit(&x->aborted, false, memory_order_relaxed);
     x->protocol = NULL;
     x->ops = NULL;
     x->peer = NULL;
+    x->peer_kept = false;
+    x->executor = NULL;
     x->next = NULL;
 }
 
@@ -46,6 +49,7 @@ void exchange_finish(struct exchange *x)
 void exchange_submit(struct exchange *x, struct executor *e)
 {
     set_state(x, EXCHANGE_READY);
+    x->executor = e;
     e->submit(e, x);
 }
 
@@ -57,11 +61,30 @@ void exchange_start(struct exchange *x)
 void exchange_abort(struct exchange *x, struct executor *e)
 {
     assert(x->state == EXCHANGE_READY || x->state == EXCHANGE_RUNNING);
-    x->aborted = true;
+    atomic_store(&x->aborted, true);
     e->resume(e, x);
 }
 
+void exchange_keep_peer(struct exchange *x)
+{
+    static const struct peer NOBODY = {.server_addr = ""};
+    if (x->peer_kept) {
+        return;
+    }
+    struct peer *copy = arena_alloc(&x->arena, sizeof(*copy));
+    if (copy) {
+        *copy = *x->peer;
+    }
+    x->peer = copy ? copy : &NOBODY;
+    x->peer_kept = true;
+}
+
 void exchange_flush(struct exchange *x)
+{
+    x->executor->flush(x->executor, x);
+}
+
+void exchange_send(struct exchange *x)
 {
     x->ops->flush(x);
 }

@@ -6,11 +6,20 @@
  * the protocol marks it aborted; the executor sees that between two steps and gives it back early.
  * There is no reference count: one holder at a time.
  *
+ * Threads. The application may run on a thread of its own (pool.h). While x is lent, then:
+ *   request, body, peer   are only read, by both sides
+ *   response, arena       belong to the application's thread, and to the loop from each call of exchange_flush until it
+ *                         returns. After the last of it the thread hands them over for good: it only reads the fields
+ *   aborted               is written by the loop, and read by both
+ *   app                   belongs to the application's thread
+ *   all else              belongs to the loop, or is under the executor's lock
+ *
  *   RECEIVING -> READY -> RUNNING -> DONE            the usual way
  *   RECEIVING -> DONE                                refused, or the client left
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,17 +35,20 @@ struct peer;
 
 enum exchange_state { EXCHANGE_RECEIVING, EXCHANGE_READY, EXCHANGE_RUNNING, EXCHANGE_DONE };
 
-/* What the protocol does for the application's side. Called on the loop thread (an executor with threads posts). */
+/* What the protocol does for the executor. Loop thread. */
 struct exchange_ops {
     void (*flush)(struct exchange *x);            /* there is output in x->response: send what the client takes */
     bool (*wants_more)(const struct exchange *x); /* true while little enough is queued that more may be made */
     void (*done)(struct exchange *x, bool ok);    /* see exchange_done */
 };
 
-/* What runs the application: plugged by exec/. Called on the loop thread, never from inside the application. */
+/* What runs the application: plugged by exec/. */
 struct executor {
+    /* Called on the loop thread, never from inside the application. */
     void (*submit)(struct executor *e, struct exchange *x); /* the request is complete; x is lent from here on */
     void (*resume)(struct executor *e, struct exchange *x); /* wants_more became true, or x was aborted */
+    /* Called on the thread that runs the application for x, which holds the interpreter: see exchange_flush. */
+    void (*flush)(struct executor *e, struct exchange *x);
 };
 
 struct exchange {
@@ -44,17 +56,22 @@ struct exchange {
     struct request request;
     struct response response;
     struct body *body;       /* owned; NULL when there is none */
-    const struct peer *peer; /* borrowed: the connection's */
+    const struct peer *peer; /* borrowed: the connection's; or a copy in the arena */
+    bool peer_kept;          /* it is a copy */
     enum exchange_state state;
-    bool aborted;        /* the client left: nothing more can be sent */
+    atomic_bool aborted; /* the client left: nothing more can be sent */
     uint64_t started_us; /* clock_mono_us() at the first byte of the request */
 
     const struct exchange_ops *ops; /* the protocol's */
     void *protocol;                 /* the protocol's own state for this exchange */
     void *app;                      /* the application side's own state between begin and end; NULL outside */
 
-    struct exchange *next; /* the holder's list: the executor's queue while lent, the protocol's free list else */
-    bool queued;           /* in the executor's queue now */
+    /* While it is lent, the executor's. */
+    struct executor *executor; /* borrowed: who it was submitted to */
+    void *runner;              /* borrowed: the thread that runs the application for it; NULL: none, or the loop's */
+    unsigned errands;          /* what the loop is asked to do for it (pool.c) */
+    struct exchange *next;     /* the holder's list: the executor's queue while lent, the protocol's free list else */
+    bool queued;               /* in the executor's queue now */
 };
 
 void exchange_init(struct exchange *x);
@@ -66,9 +83,16 @@ void exchange_finish(struct exchange *x); /* frees what it owns, not itself */
 void exchange_submit(struct exchange *x, struct executor *e);
 void exchange_abort(struct exchange *x, struct executor *e);
 
-/* For the executor and the application's side. */
-void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is about to be called */
+/* Makes `peer` a copy, if it is not one yet: x outlives its connection, and who sent it must be known until the end. */
+void exchange_keep_peer(struct exchange *x);
+
+/* For the application's side: hands over what the response holds. Where the application has threads of its own, the
+ * caller waits until the client can take more (or has left), without the interpreter. */
 void exchange_flush(struct exchange *x);
+
+/* For the executor, loop thread. */
+void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is about to be called */
+void exchange_send(struct exchange *x);  /* what the response holds goes to the protocol */
 bool exchange_wants_more(const struct exchange *x);
 /* The holder gives it back: `ok` false means that the response cannot be completed (500 if nothing was sent yet, else
  * the connection is broken off). The exchange must not be touched afterwards. */

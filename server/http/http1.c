@@ -100,17 +100,6 @@ static void end_exchange(struct http1 *h)
     http_give_back(h->http, x);
 }
 
-/* The exchange outlives its connection: who sent it must be known until the end. */
-static void keep_peer(struct exchange *x)
-{
-    static const struct peer NOBODY = {.server_addr = ""};
-    struct peer *copy = arena_alloc(&x->arena, sizeof(*copy));
-    if (copy) {
-        *copy = *x->peer;
-    }
-    x->peer = copy ? copy : &NOBODY;
-}
-
 static void on_closed(void *p)
 {
     struct http1 *h = p;
@@ -119,7 +108,7 @@ static void on_closed(void *p)
     bool received = h->phase == PHASE_BODY || h->phase == PHASE_ANSWER;
     h->phase = PHASE_GONE;
     if (lent) {
-        keep_peer(h->x);
+        exchange_keep_peer(h->x);
         exchange_abort(h->x, h->http->executor); /* `done` goes on from here */
         return;
     }

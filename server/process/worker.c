@@ -16,6 +16,7 @@
 #include "server/base/sink.h"
 #include "server/config/settings.h"
 #include "server/exec/inline.h"
+#include "server/exec/pool.h"
 #include "server/http/http.h"
 #include "server/net/conn.h"
 #include "server/net/listener.h"
@@ -23,14 +24,22 @@
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
 
-enum worker_state { SERVING, DRAINING, QUITTING };
+#define LAST_WORDS_MS 250 /* for calls of the application that go on when a worker quits; the master kills after 1 s */
+
+enum worker_state {
+    SERVING,
+    DRAINING,
+    QUITTING,
+    LEAVING, /* whatever still runs */
+};
 
 struct worker {
     const struct worker_deps *deps;
     struct slot *slot;
     int ready_fd; /* borrowed from the seat */
     uv_loop_t loop;
-    struct inline_executor executor;
+    struct inline_executor executor; /* knows who holds the interpreter, also when the pool runs the application */
+    struct pool *pool;               /* owned; NULL: one thread */
     struct http http;
     struct conns conns;
     struct doors *doors; /* owned */
@@ -123,6 +132,12 @@ static void on_stop_signal(int number)
     uv_async_send(&w->told);
 }
 
+static void on_calls_stuck(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    w->state = LEAVING;
+}
+
 static void quit(struct worker *w)
 {
     if (w->state == SERVING) {
@@ -130,6 +145,7 @@ static void quit(struct worker *w)
     }
     w->state = QUITTING;
     conns_close_all(&w->conns);
+    uv_timer_start(&w->patience, on_calls_stuck, LAST_WORDS_MS, 0);
 }
 
 static void on_patience_lost(uv_timer_t *timer)
@@ -151,7 +167,8 @@ static void drain(struct worker *w)
 
 static bool is_finished(const struct worker *w)
 {
-    return w->state != SERVING && w->conns.count == 0 && !inline_has_work(&w->executor);
+    bool idle = w->pool ? pool_is_idle(w->pool) : !inline_has_work(&w->executor);
+    return w->state == LEAVING || (w->state != SERVING && w->conns.count == 0 && idle);
 }
 
 static void reopen_logs(struct worker *w)
@@ -179,7 +196,7 @@ static void on_told(uv_async_t *handle)
     struct worker *w = handle->data;
     if (atomic_load(&w->order) == SIGTERM) {
         drain(w);
-    } else if (w->state != QUITTING) {
+    } else if (w->state < QUITTING) {
         inline_attach(&w->executor);
         w->deps->hooks->worker_int(w->deps->hooks);
         quit(w);
@@ -262,12 +279,16 @@ static void ask_to_retire(struct worker *w)
 /* One turn: the network, then the application for what has become ready, then the log. */
 static void turn(struct worker *w)
 {
-    bool work = inline_has_work(&w->executor);
+    bool work = !w->pool && inline_has_work(&w->executor);
     if (!work) {
         inline_detach(&w->executor); /* the thread is about to wait: others may run Python meanwhile */
     }
     uv_run(&w->loop, work ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    inline_run(&w->executor);
+    if (w->pool) {
+        pool_tend(w->pool);
+    } else {
+        inline_run(&w->executor);
+    }
     if (w->http.sink) {
         sink_flush(w->http.sink);
     }
@@ -280,6 +301,20 @@ static void close_handle(uv_handle_t *handle, void *arg)
     (void)arg;
     if (!uv_is_closing(handle)) {
         uv_close(handle, NULL);
+    }
+}
+
+/* Ends the pool's threads. If some do not come back from the application, the process ends here, as a kill by the
+ * master would end it: everything that is about to be freed may still be in their hands. */
+static void stop_pool(struct worker *w, unsigned age)
+{
+    inline_detach(&w->executor);
+    if (!pool_stop(w->pool)) {
+        log_warning("Leaving while the application is still computing (pid: %ld)", (long)getpid());
+        inline_attach(&w->executor);
+        w->deps->hooks->worker_exit(w->deps->hooks, age);
+        log_info("Worker exiting (pid: %ld)", (long)getpid());
+        _exit(WORKER_OK);
     }
 }
 
@@ -305,7 +340,14 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         return status;
     }
     inline_init(&w->executor, deps->app, w->slot);
-    r = http_init(&w->http, s, &w->executor.base, w->slot);
+    if (s->threads > 1) {
+        r = pool_create(&w->pool, &w->loop, (unsigned)s->threads, deps->app, w->slot);
+        if (r < 0) {
+            log_error("Cannot start %d threads: %s", s->threads, strerror(-r));
+            goto no_http;
+        }
+    }
+    r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot);
     if (r < 0) {
         log_error("Cannot open the access log %s: %s", s->accesslog, strerror(-r));
         goto no_http;
@@ -333,12 +375,16 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         handle_stop_signals(SIG_IGN); /* we are on our way */
     }
 
+no_http:
+    if (w->pool) {
+        stop_pool(w, seat->age);
+    }
     uv_walk(&w->loop, close_handle, NULL);
     while (uv_run(&w->loop, UV_RUN_DEFAULT) != 0) {
     }
     conns_finish(&w->conns);
     http_finish(&w->http);
-no_http:
+    pool_destroy(w->pool);
     inline_attach(&w->executor); /* the caller goes on with Python */
     uv_loop_close(&w->loop);
     doors_destroy(w->doors);

@@ -60,8 +60,14 @@ static void on_release(void *owner)
     seen.released++;
 }
 
+static void on_app_flush(struct executor *e, struct exchange *x)
+{
+    (void)e;
+    exchange_send(x);
+}
+
 static const struct exchange_ops ops = {.flush = on_flush, .wants_more = on_wants_more, .done = on_done};
-static struct executor executor = {.submit = on_submit, .resume = on_resume};
+static struct executor executor = {.submit = on_submit, .resume = on_resume, .flush = on_app_flush};
 
 static int begin(void **state)
 {
@@ -123,11 +129,29 @@ static void test_executor_is_told_of_an_abort(void **state)
 static void test_application_speaks_to_the_protocol_through_the_exchange(void **state)
 {
     struct exchange *x = *state;
+    exchange_submit(x, &executor);
     exchange_flush(x);
     assert_ptr_equal(seen.flushed, x);
     assert_false(exchange_wants_more(x));
     seen.wants_more = true;
     assert_true(exchange_wants_more(x));
+}
+
+static void test_who_sent_it_is_known_after_the_connection_is_gone(void **state)
+{
+    struct exchange *x = *state;
+    struct peer peer = {.addr = "192.0.2.7", .port = 99, .server_addr = "here"};
+    x->peer = &peer;
+    exchange_keep_peer(x);
+    const struct peer *copy = x->peer;
+    exchange_keep_peer(x);
+    assert_ptr_equal(x->peer, copy);
+    memset(&peer, 0, sizeof(peer));
+    assert_string_equal(copy->addr, "192.0.2.7");
+    assert_int_equal(copy->port, 99);
+    exchange_reset(x);
+    assert_null(x->peer);
+    assert_false(x->peer_kept);
 }
 
 /* Everything that one request can leave behind. */
@@ -266,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failure_reaches_the_protocol, begin, end),
         cmocka_unit_test_setup_teardown(test_executor_is_told_of_an_abort, begin, end),
         cmocka_unit_test_setup_teardown(test_application_speaks_to_the_protocol_through_the_exchange, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_sent_it_is_known_after_the_connection_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_reset_leaves_nothing_of_the_request_before, begin, end),
         cmocka_unit_test_setup_teardown(test_reset_keeps_the_memory, begin, end),
         cmocka_unit_test_setup_teardown(test_finish_releases_what_was_not_sent, begin, end),

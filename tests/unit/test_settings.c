@@ -487,13 +487,13 @@ static void test_settings_without_effect_are_warned_of_once_and_only_when_change
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
-    set(f, "threads", "4");
+    set(f, "asgi_loop", "uvloop");
     set(f, "reload", "false");        /* its default */
     set(f, "worker_tmp_dir", "/shm"); /* no effect, and nobody minds */
     settings_warn(&f->s);
     assert_int_equal(log_open("-", LOG_LEVEL_INFO), 0);
     assert_true(read(fd, text, sizeof(text) - 1) > 0);
-    const char *line = strstr(text, "setting threads has no effect in cwsgi: cwsgi runs one thread a worker");
+    const char *line = strstr(text, "setting asgi_loop has no effect in cwsgi: ");
     assert_non_null(line);
     assert_null(strstr(text, "reload"));
     assert_null(strstr(text, "worker_tmp_dir"));

@@ -1,0 +1,421 @@
+/* pool.c - N threads run the application; output is posted to the loop; a slow client makes its thread wait. */
+#include "server/exec/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/base/clock.h"
+#include "server/base/scoreboard.h"
+#include "server/exec/app.h"
+#include "server/http/exchange.h"
+
+#define NAME_SIZE 16 /* of a thread, with its NUL: the kernel's limit */
+#define REAP_MS 100  /* what was put aside waits this long for a thread that comes by anyway */
+
+/* What the loop is asked to do for an exchange: bits of exchange.errands. */
+enum { SEND = 1, GIVE_BACK = 2, COMPLETE = 4 };
+
+/* Exchanges, linked by exchange.next; `queued` is true in them. */
+struct line {
+    struct exchange *first, *last;
+};
+
+struct runner {
+    struct pool *pool;
+    pthread_t thread;
+    unsigned number; /* from 1 */
+    bool attached;   /* its own: it holds the interpreter */
+
+    /* Under the pool's lock. */
+    bool waits;                    /* for the loop and for its client */
+    pthread_cond_t go;             /* it need not wait any more */
+    uint64_t since_us;             /* when the application was entered; 0 while it is not */
+    struct runner *older, *younger; /* in the list of those that are in the application */
+};
+
+struct pool {
+    struct executor base;
+    struct app *app;   /* borrowed */
+    struct slot *slot; /* borrowed */
+
+    /* The loop's. */
+    uv_async_t posted_any;
+    uv_timer_t reaping;
+    size_t lent;              /* exchanges */
+    struct exchange *sending; /* in its protocol's flush now */
+
+    pthread_mutex_t lock; /* held for a few lines at a time; never while the interpreter is waited for */
+    pthread_cond_t work;  /* there is something to do, or to end */
+    struct line ready;    /* for the threads */
+    struct line posted;   /* for the loop */
+    unsigned idle;        /* threads that wait for work */
+    bool reap, stop;
+    struct runner *oldest, *youngest; /* in the application, by since_us */
+
+    unsigned n; /* threads that run */
+    struct runner runners[];
+};
+
+static struct pool *from_base(struct executor *base)
+{
+    return (struct pool *)((char *)base - offsetof(struct pool, base));
+}
+
+static void line_append(struct line *l, struct exchange *x)
+{
+    assert(!x->queued);
+    x->queued = true;
+    x->next = NULL;
+    *(l->first ? &l->last->next : &l->first) = x;
+    l->last = x;
+}
+
+static struct exchange *line_take(struct line *l)
+{
+    struct exchange *x = l->first;
+    l->first = x->next;
+    x->next = NULL;
+    x->queued = false;
+    return x;
+}
+
+/* How long calls have been running: under the lock */
+
+static void show_oldest(struct pool *p)
+{
+    atomic_store_explicit(&p->slot->busy_since_us, p->oldest ? p->oldest->since_us : 0, memory_order_relaxed);
+}
+
+static void enter(struct runner *r)
+{
+    struct pool *p = r->pool;
+    r->since_us = clock_mono_us();
+    r->older = p->youngest;
+    r->younger = NULL;
+    *(r->older ? &r->older->younger : &p->oldest) = r;
+    p->youngest = r;
+    show_oldest(p);
+}
+
+static void leave(struct runner *r)
+{
+    struct pool *p = r->pool;
+    *(r->older ? &r->older->younger : &p->oldest) = r->younger;
+    *(r->younger ? &r->younger->older : &p->youngest) = r->older;
+    r->since_us = 0;
+    show_oldest(p);
+}
+
+/* The threads */
+
+static void attach(struct runner *r)
+{
+    if (!r->attached) {
+        r->pool->app->attach(r->pool->app);
+        r->attached = true;
+    }
+}
+
+static void detach(struct runner *r)
+{
+    if (r->attached) {
+        r->pool->app->detach(r->pool->app);
+        r->attached = false;
+    }
+}
+
+/* Under the lock; uv_async_send has to follow. */
+static void post(struct pool *p, struct exchange *x, unsigned errands)
+{
+    x->errands |= errands;
+    if (!x->queued) {
+        line_append(&p->posted, x);
+    }
+}
+
+/* The executor's `flush`: see exchange_flush. */
+static void hand_over(struct executor *base, struct exchange *x)
+{
+    struct pool *p = from_base(base);
+    struct runner *r = x->runner;
+
+    if (chunkq_is_empty(&x->response.queue)) {
+        return;
+    }
+    p->app->detach(p->app);
+    pthread_mutex_lock(&p->lock);
+    leave(r); /* the client's time, not the application's */
+    r->waits = true;
+    post(p, x, SEND);
+    pthread_mutex_unlock(&p->lock);
+    uv_async_send(&p->posted_any);
+
+    pthread_mutex_lock(&p->lock);
+    while (r->waits) {
+        pthread_cond_wait(&r->go, &p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+    p->app->attach(p->app);
+    pthread_mutex_lock(&p->lock);
+    enter(r);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Runs the application for `x`. True when its response is complete. */
+static bool call(struct runner *r, struct exchange *x)
+{
+    struct pool *p = r->pool;
+    struct app *app = p->app;
+    enum app_result result = app->begin(app, x);
+
+    /* PEP 3333: each piece is sent before the next one is asked for. */
+    while (result == APP_MORE) {
+        hand_over(&p->base, x);
+        if (x->aborted) {
+            break;
+        }
+        result = app->next(app, x);
+    }
+    pthread_mutex_lock(&p->lock);
+    post(p, x, SEND);
+    pthread_mutex_unlock(&p->lock);
+    uv_async_send(&p->posted_any);
+    app->end(app, x);
+    return result == APP_DONE;
+}
+
+static void serve(struct runner *r, struct exchange *x)
+{
+    struct pool *p = r->pool;
+    bool complete = false;
+    bool wanted = !x->aborted; /* else the client left before the application saw the request */
+
+    if (wanted) {
+        attach(r);
+        pthread_mutex_lock(&p->lock);
+        enter(r);
+        pthread_mutex_unlock(&p->lock);
+        complete = call(r, x);
+    }
+    pthread_mutex_lock(&p->lock);
+    if (wanted) {
+        leave(r);
+    }
+    x->runner = NULL;
+    post(p, x, GIVE_BACK | (complete ? COMPLETE : 0));
+    pthread_mutex_unlock(&p->lock);
+    uv_async_send(&p->posted_any);
+
+    if (r->attached && p->app->reap_pending(p->app)) {
+        p->app->reap(p->app);
+    }
+}
+
+/* The lock is held before and after. */
+static void work(struct runner *r)
+{
+    struct pool *p = r->pool;
+    struct exchange *x = p->ready.first ? line_take(&p->ready) : NULL;
+    if (x) {
+        x->runner = r;
+    } else {
+        p->reap = false;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (x) {
+        serve(r, x);
+    } else {
+        attach(r);
+        p->app->reap(p->app);
+    }
+    pthread_mutex_lock(&p->lock);
+}
+
+static void *run(void *arg)
+{
+    struct runner *r = arg;
+    struct pool *p = r->pool;
+    char name[NAME_SIZE];
+
+    snprintf(name, sizeof(name), "cwsgi-%u", r->number);
+    pthread_setname_np(pthread_self(), name); /* it only helps those who look */
+    pthread_mutex_lock(&p->lock);
+    for (;;) {
+        if (p->ready.first || p->reap) {
+            work(r);
+        } else if (r->attached) { /* not sooner: with more to do, the interpreter is kept */
+            pthread_mutex_unlock(&p->lock);
+            detach(r);
+            pthread_mutex_lock(&p->lock);
+        } else if (p->stop) {
+            break;
+        } else {
+            p->idle++;
+            pthread_cond_wait(&p->work, &p->lock);
+            p->idle--;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    p->app->leave(p->app);
+    return NULL;
+}
+
+/* The loop */
+
+static void submit(struct executor *base, struct exchange *x)
+{
+    struct pool *p = from_base(base);
+    exchange_keep_peer(x); /* now, since the arena is the thread's if the client leaves later */
+    exchange_start(x);
+    p->lent++;
+    pthread_mutex_lock(&p->lock);
+    line_append(&p->ready, x);
+    if (p->idle > 0) {
+        pthread_cond_signal(&p->work);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Lets the thread go on if it waits for no more than this. */
+static void resume(struct executor *base, struct exchange *x)
+{
+    struct pool *p = from_base(base);
+    if (x == p->sending || !(x->aborted || exchange_wants_more(x))) {
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    struct runner *r = x->runner;
+    if (r && r->waits && !(x->errands & SEND)) { /* not before the response is out of the loop's hands */
+        r->waits = false;
+        pthread_cond_signal(&r->go);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void attend(struct pool *p, struct exchange *x, unsigned errands)
+{
+    if (errands & SEND) {
+        p->sending = x;
+        exchange_send(x);
+        p->sending = NULL;
+        resume(&p->base, x);
+    }
+    if (errands & GIVE_BACK) {
+        p->lent--;
+        exchange_done(x, errands & COMPLETE);
+    }
+}
+
+static void on_posted(uv_async_t *handle)
+{
+    struct pool *p = handle->data;
+    pthread_mutex_lock(&p->lock);
+    struct exchange *last = p->posted.first ? p->posted.last : NULL;
+    for (struct exchange *x = NULL; last && x != last;) { /* what is posted meanwhile wakes us again */
+        x = line_take(&p->posted);
+        unsigned errands = x->errands;
+        x->errands = 0;
+        pthread_mutex_unlock(&p->lock);
+        attend(p, x, errands);
+        pthread_mutex_lock(&p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* No thread came by, so one is sent. If all are busy, the first that is through will do it. */
+static void on_reaping(uv_timer_t *timer)
+{
+    struct pool *p = timer->data;
+    if (!p->app->reap_pending(p->app)) {
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    if (p->idle > 0) {
+        p->reap = true;
+        pthread_cond_signal(&p->work);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_tend(struct pool *p)
+{
+    if (p->app->reap_pending(p->app) && !uv_is_active((uv_handle_t *)&p->reaping)) {
+        uv_timer_start(&p->reaping, on_reaping, REAP_MS, 0);
+    }
+}
+
+/* Life */
+
+static void join(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->n; i++) {
+        pthread_join(p->runners[i].thread, NULL);
+    }
+}
+
+int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app *app, struct slot *slot)
+{
+    struct pool *p = calloc(1, sizeof(*p) + threads * sizeof(p->runners[0]));
+    if (!p) {
+        return -ENOMEM;
+    }
+    p->base = (struct executor){.submit = submit, .resume = resume, .flush = hand_over};
+    p->app = app;
+    p->slot = slot;
+    pthread_mutex_init(&p->lock, NULL); /* neither can fail with default attributes */
+    pthread_cond_init(&p->work, NULL);
+    uv_timer_init(loop, &p->reaping);
+    p->reaping.data = p;
+    int r = uv_async_init(loop, &p->posted_any, on_posted);
+    p->posted_any.data = p;
+    for (unsigned i = 0; r == 0 && i < threads; i++) {
+        struct runner *one = &p->runners[i];
+        one->pool = p;
+        one->number = i + 1;
+        pthread_cond_init(&one->go, NULL);
+        r = -pthread_create(&one->thread, NULL, run, one);
+        p->n += r == 0;
+    }
+    *out = p;
+    return r;
+}
+
+struct executor *pool_executor(struct pool *p)
+{
+    return &p->base;
+}
+
+bool pool_is_idle(const struct pool *p)
+{
+    return p->lent == 0;
+}
+
+bool pool_stop(struct pool *p)
+{
+    if (!pool_is_idle(p)) {
+        return false;
+    }
+    join(p);
+    return true;
+}
+
+void pool_destroy(struct pool *p)
+{
+    if (!p) {
+        return;
+    }
+    for (unsigned i = 0; i < p->n; i++) {
+        pthread_cond_destroy(&p->runners[i].go);
+    }
+    pthread_cond_destroy(&p->work);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
