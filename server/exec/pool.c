@@ -31,9 +31,9 @@ struct runner {
     bool attached;   /* its own: it holds the interpreter */
 
     /* Under the pool's lock. */
-    bool waits;                    /* for the loop and for its client */
-    pthread_cond_t go;             /* it need not wait any more */
-    uint64_t since_us;             /* when the application was entered; 0 while it is not */
+    bool waits;                     /* for the loop and for its client */
+    pthread_cond_t go;              /* it need not wait any more */
+    uint64_t since_us;              /* when the application was entered; 0 while it is not */
     struct runner *older, *younger; /* in the list of those that are in the application */
 };
 

@@ -18,8 +18,8 @@ struct pool; /* opaque */
 struct slot;
 
 /* Starts the threads; they wait until the caller has given the interpreter up. `app`, `slot` (told how long the oldest
- * of the running calls has been running) and `loop` are borrowed. 0 or -errno; then, too, *out (NULL if there was no memory
- * even for that) is to be stopped and destroyed. */
+ * of the running calls has been running) and `loop` are borrowed. 0 or -errno; then, too, *out (NULL if there was no
+ * memory even for that) is to be stopped and destroyed. */
 int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app *app, struct slot *slot);
 
 struct executor *pool_executor(struct pool *p); /* what the protocols see */

@@ -26,6 +26,8 @@ PRODUCT = "gunicorn" if IS_GUNICORN else "cwsgi"
 SLOW = float(os.environ.get("CWSGI_TEST_SLOW", "1"))
 BOUND = 30 * SLOW  # how long anything may take before it counts as hanging; no test is decided by it otherwise
 EXTRA_ARGS = os.environ.get("CWSGI_TEST_ARGS", "").split()
+THREADED = "--threads" in EXTRA_ARGS
+WORKER_CLASS = "gthread" if THREADED else "sync"
 
 ours = pytest.mark.ours
 

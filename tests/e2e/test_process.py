@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import Load, free_port, listening, ours, processes, wait_until
+from harness import WORKER_CLASS, Load, free_port, listening, ours, processes, wait_until
 from wire import Broken, encode
 
 
@@ -42,7 +42,7 @@ def test_log_tells_the_start(server):
     for pid in workers:
         s.wait_log(f"[{pid}] [INFO] Booting worker with pid: {pid}\n")
     assert f"[{s.pid}] [INFO] Listening at: http://127.0.0.1:{s.port} ({s.pid})\n" in s.log()
-    assert f"[{s.pid}] [INFO] Using worker: sync\n" in s.log()
+    assert f"[{s.pid}] [INFO] Using worker: {WORKER_CLASS}\n" in s.log()
 
 
 # Stopping.

@@ -12,6 +12,7 @@ from harness import (
     BOUND,
     PRODUCT,
     REPO,
+    WORKER_CLASS,
     Load,
     command,
     environment,
@@ -72,7 +73,7 @@ def test_title_command_serves_hello_world(story, certificate):
     expected = [
         rf"{stamp}\[{story.pid}\] \[INFO\] Starting {PRODUCT} \d+\.\d+\S*$",
         rf"{stamp}\[{story.pid}\] \[INFO\] Listening at: https://0\.0\.0\.0:{story.port} \({story.pid}\)$",
-        rf"{stamp}\[{story.pid}\] \[INFO\] Using worker: sync$",
+        rf"{stamp}\[{story.pid}\] \[INFO\] Using worker: {WORKER_CLASS}$",
         *[rf"{stamp}\[{pid}\] \[INFO\] Booting worker with pid: {pid}$" for pid in workers],
     ]
     assert [e for e in expected if not any(re.match(e, line) for line in lines)] == [], lines

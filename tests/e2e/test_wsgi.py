@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import IS_GUNICORN, PRODUCT, folder_with_apps, ours
+from harness import IS_GUNICORN, PRODUCT, THREADED, folder_with_apps, ours
 from wire import encode
 
 
@@ -61,7 +61,7 @@ def test_environ_of_a_post(site):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_environ_says_how_it_is_run(server, workers):
     got = values(environ_of(server("probe:app", "-w", workers)))
-    assert (got["wsgi.multithread"], got["wsgi.multiprocess"]) == (False, workers > 1)
+    assert (got["wsgi.multithread"], got["wsgi.multiprocess"]) == (THREADED, workers > 1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 /* test_pool.c - threads that run the application, and the loop that sends what they make.
  * An application that does what each exchange's script says, and a protocol that notes what it is asked for. The
- * protocol's side runs on the test's thread, which is the loop's; the application waits at gates that the test opens. */
+ * protocol's side runs on the test's thread, which is the loop's; the application waits at gates that the test opens.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
