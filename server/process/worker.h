@@ -1,7 +1,7 @@
 /* worker.h - one worker: loop, listeners, executor; drains and leaves.
  * The only place where libuv lives. Runs on the main thread of a forked process until told to stop:
  *   SIGTERM: graceful: no new connections, what was accepted or queued is answered (within graceful_timeout), then exit
- *   SIGINT, SIGQUIT: quick: leaves at the next turn of the loop
+ *   SIGINT, SIGQUIT: quick: leaves at the next turn of the loop; calls that run on other threads get a moment to end
  *   SIGUSR1: reopens the logs      SIGHUP: ignored
  *   the master is gone (EOF on master_fd, PR_SET_PDEATHSIG): as SIGQUIT */
 #pragma once

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import WORKER_CLASS, Load, free_port, listening, ours, processes, wait_until
+from harness import THREADED, WORKER_CLASS, Load, free_port, listening, ours, processes, wait_until
 from wire import Broken, encode
 
 
@@ -85,7 +85,8 @@ def test_term_answers_what_waits_in_the_queue(server):
         (s.dir / "go").touch()
         assert running.result().status == 200
         reply = queued.reply()
-        assert (reply.status, reply["Connection"]) == (200, "close")
+        assert reply.status == 200
+        assert THREADED or reply["Connection"] == "close"  # another thread may have answered it before the signal
         half.send(b"Host: x\r\n\r\n")
         assert half.reply().status == 200
     assert s.wait() == 0
