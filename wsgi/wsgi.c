@@ -329,8 +329,20 @@ static void reap(struct app *a)
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
+/* The thread that imports `threading` first is the main thread to Python: it must not be one of the pool's. */
+static int import_threading(void)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+
+    Py_XDECREF(threading);
+    return threading ? 0 : -1;
+}
+
 static int prepare(struct wsgi *w, const struct settings *s)
 {
+    if (s->threads > 1 && import_threading() < 0) {
+        return -1;
+    }
     w->module = PyImport_ImportModule("_cwsgi");
     if (!w->module) {
         return -1;

@@ -24,8 +24,8 @@
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
 
-#define LAST_WORDS_MS 250 /* for calls of the application that go on when a worker quits; the master kills after 1 s   \
-                           */
+/* For calls of the application that still run when a worker quits; the master kills it after a second. */
+#define LAST_WORDS_MS 250
 
 enum worker_state {
     SERVING,

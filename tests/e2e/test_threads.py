@@ -76,6 +76,21 @@ def test_what_is_local_to_a_thread_lives_from_request_to_request(site):
     assert before.keys() == after.keys()
     for ident, m in after.items():
         assert m["calls"] == before[ident]["calls"] + 1
+        assert m["context"] == m["calls"]
+
+
+LAZY = '''
+def app(environ, start_response):
+    import threading
+    start_response("200 OK", [])
+    return [str(threading.current_thread() is threading.main_thread()).encode()]
+'''
+
+
+def test_main_thread_is_none_of_these_even_if_threading_is_imported_late(server, folder):
+    (folder / "lazy.py").write_text(LAZY)
+    s = server("lazy:app", "--threads", "2", folder=folder)
+    assert s.get("/").body == b"False"
 
 
 def test_more_requests_than_threads_wait_for_one(site):
