@@ -242,6 +242,7 @@ def test_graceful_timeout_ends_the_patience_with_calls_that_run(server):
     assert all(given_up(r) for r in running)
 
 
+@ours
 @pytest.mark.parametrize("name", ["INT", "QUIT"])
 def test_quick_stop_leaves_calls_that_run(server, name):
     s = threaded(server, 3, "--graceful-timeout", "600")
@@ -262,6 +263,7 @@ def test_worker_that_leaves_calls_behind_calls_its_hook(server, folder):
     assert given_up(running[0])
 
 
+@ours
 def test_quick_stop_does_not_wait_for_who_holds_the_interpreter(server):
     s = threaded(server, 2, "--graceful-timeout", "600")
     s.tracebacks_expected = True
@@ -311,6 +313,7 @@ def test_preloaded_application_runs_on_threads_of_each_worker(server):
     assert pids <= set(s.workers(2))
 
 
+@ours
 def test_worker_class_gthread_without_threads_is_one_thread(server):
     s = server("threaded:app", "-k", "gthread", "--threads", "1")
     assert value(s.get("/who"))["multithread"] is False
