@@ -113,6 +113,14 @@ def command(pid):
         return ""
 
 
+def has_loop(pid):
+    """A worker of cwsgi makes its event loop after it has loaded the application."""
+    try:
+        return any(os.readlink(fd) == "anon_inode:[eventpoll]" for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def run(*args, cwd=None, env=None, exe=BINARY, **options):
     """Runs the binary to its end: for what never serves."""
     return subprocess.run(
@@ -191,6 +199,12 @@ class Server:
     def workers(self, n):
         """Their pids, once there are exactly `n`."""
         return wait_until(lambda: (c := self.children()) and len(c) == n and c, f"there are {n} workers")
+
+    def ready_workers(self, n):
+        """The same, once each has loaded the application."""
+        pids = self.workers(n)
+        wait_until(lambda: IS_GUNICORN or all(map(has_loop, pids)), "all of them serve")
+        return pids
 
     # Talking to it.
 

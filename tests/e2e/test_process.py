@@ -337,7 +337,7 @@ def test_hup_with_a_broken_release_keeps_the_old_one(server, folder, text):
     write_release(folder, "old")
     s = server("release:app", "-w", "2", folder=folder)
     s.tracebacks_expected = True
-    old = s.workers(2)
+    old = s.ready_workers(2)
     with Load(s, 4, get_text) as load:
         (folder / "release.py").write_text(text)
         s.signal("HUP")
