@@ -33,9 +33,11 @@ enum kind {
     KINDS,
 };
 
-static const size_t SIZES[] = {13, 0, 1, 200, 5000, 70000, 300000, 17};
+static const size_t SIZES[] = {13, 0, 1, 200, 5000, 70000, 900000, 17};
 #define N_SIZES (sizeof(SIZES) / sizeof(SIZES[0]))
-#define PIECES 3
+#define SHORT_FILE 20000
+#define PIECES 3        /* of the large ones each is more than may wait for a client */
+#define MANY_PIECES 200 /* a body of so many bytes comes in as many pieces */
 
 static int pattern_fd = -1;
 
@@ -223,7 +225,7 @@ static enum app_result begin(struct app *app, struct exchange *x)
                                        .to_head = str_eq(x->request.method, STR("HEAD"))};
     a->n++;
     CHECK(r->to_head == current(a)->to_head, "HEAD");
-    a->pieces = PIECES;
+    a->pieces = a->all_pieces = size == MANY_PIECES ? MANY_PIECES : PIECES;
 
     switch (kind) {
     case WITH_LENGTH:
@@ -274,10 +276,10 @@ static enum app_result begin(struct app *app, struct exchange *x)
         return complete(a, r);
     case FROM_SHORT_FILE:
         start(a, r, "200 OK");
-        declare(r, PATTERN_LEN);
-        current(a)->pattern = 1;
-        current(a)->body = PATTERN_LEN;
-        push(a, r, 0, PATTERN_LEN, pattern_fd); /* one byte too few */
+        declare(r, SHORT_FILE + 1);
+        current(a)->pattern = PATTERN_LEN - SHORT_FILE;
+        current(a)->body = SHORT_FILE;
+        push(a, r, 0, SHORT_FILE + 1, pattern_fd); /* one byte more than there is */
         response_end(r);
         current(a)->end = r->no_body ? ANSWER_WHOLE : ANSWER_CUT;
         return APP_DONE;
@@ -305,16 +307,16 @@ static enum app_result begin(struct app *app, struct exchange *x)
     return complete(a, r);
 }
 
-/* One more third of the body, and an empty piece, which means nothing. */
+/* One more piece of the body, and an empty one, which means nothing. */
 static enum app_result next(struct app *app, struct exchange *x)
 {
     struct fake_app *a = from_base(app);
     CHECK(a->now == x && x->app == a && !x->aborted, "another exchange");
-    size_t size = current(a)->body, third = size / PIECES, from = (PIECES - a->pieces) * third;
+    size_t size = current(a)->body, part = size / a->all_pieces, from = (a->all_pieces - a->pieces) * part;
     a->steps++;
     a->pieces--;
     push(a, &x->response, from, 0, -1);
-    push(a, &x->response, from, a->pieces ? third : size - from, -1);
+    push(a, &x->response, from, a->pieces ? part : size - from, -1);
     if (a->pieces > 0) {
         return APP_MORE;
     }

@@ -40,6 +40,7 @@ struct fake_app {
     size_t n;
     struct exchange *now; /* between begin and end */
     unsigned pieces;      /* still to be given */
+    unsigned all_pieces;  /* of so many */
     size_t lent;          /* chunks that were not released yet */
     unsigned long steps;  /* calls so far: shows that something went on */
 };
@@ -48,5 +49,5 @@ void fake_app_init(struct fake_app *a, const struct script *script, const struct
                    const char *raw, size_t raw_len);
 void fake_app_finish(struct fake_app *a);
 
-#define PATTERN_LEN (320 * 1024)
+#define PATTERN_LEN (1024 * 1024)
 const char *fake_app_pattern(void); /* what bodies are made of */

@@ -40,7 +40,17 @@
 #define TURNS_MAX 100000
 
 enum script_place { SCRIPT_SERVER, SCRIPT_EVENT, SCRIPT_WHERE, SCRIPT_MANNER, SCRIPT_CUTS };
-enum event { NOTHING, WAIT_3_S, WAIT_11_S, WAIT_31_S, DRAIN, VANISH, EVENTS };
+enum event {
+    NOTHING,
+    WAIT_3_S,
+    WAIT_11_S,
+    WAIT_31_S,
+    DRAIN,   /* the worker is leaving */
+    VANISH,  /* the client is gone */
+    SHED,    /* idle connections make room */
+    ABANDON, /* the client is gone before the executor has its first turn */
+    EVENTS,
+};
 enum cuts { WHOLE, SINGLE_BYTES, PIECES };
 
 /* A worker's HTTP side, as main would make it. */
@@ -61,6 +71,7 @@ struct run {
     struct str page; /* in `got`: what the server's refusal says; empty without one, and to HEAD */
     enum event event;
     bool lazy;      /* the client reads only when it has to */
+    bool held;      /* the executor has no turn */
     unsigned delay; /* turns of the loop between two runs of the executor */
     unsigned turns;
     unsigned long progress;
@@ -177,7 +188,7 @@ static void read_answers(struct run *r)
 static void turn(struct run *r)
 {
     uv_run(&loop, UV_RUN_NOWAIT);
-    if (r->turns++ % (r->delay + 1) == 0) {
+    if (!r->held && r->turns++ % (r->delay + 1) == 0) {
         unsigned long steps = r->app.steps;
         inline_run(&executor);
         r->progress += r->app.steps != steps;
@@ -255,8 +266,13 @@ static void happen(struct run *r)
     } else if (r->event == DRAIN) {
         conns_drain(&r->server->conns);
         settle(r);
-    } else if (r->event == VANISH) {
+    } else if (r->event == SHED) {
+        conns_shed(&r->server->conns);
+        settle(r);
+    } else {
         leave(r);
+        settle(r);
+        r->held = false;
         settle(r);
     }
 }
@@ -300,6 +316,8 @@ static void end_run(struct run *r)
     if (r->fd >= 0) {
         shutdown(r->fd, SHUT_WR);
     }
+    settle(r);
+    r->held = false;
     settle_reading(r);
     if (open_conn && (r->fd < 0 || has_cut_answer(r))) {
         wait_ms(r, 1000); /* a broken connection is ended by the sweep */
@@ -316,7 +334,7 @@ static void end_run(struct run *r)
 /* What must be true at the end, and the refusal for the comparison. */
 static void judge(struct run *r)
 {
-    bool may_be_cut = r->event != NOTHING && (r->event == VANISH || r->lazy);
+    bool may_be_cut = r->event == VANISH || r->event == ABANDON || (r->event != NOTHING && r->lazy);
     struct replies all = replies_check(r->got.len ? r->got.data : "", r->got.len, &r->app, may_be_cut);
     if (all.refused) {
         CHECK(buf_printf(&r->app.seen, "refused with %d\n", all.refused) == 0, "memory");
@@ -339,6 +357,7 @@ static void run(struct run *r, enum cuts cuts)
     r->server = &servers[server % SERVERS];
     r->event = script_at(r->script, SCRIPT_EVENT) % EVENTS;
     r->lazy = manner & 1;
+    r->held = r->event == ABANDON;
     r->delay = manner / 2 % 4;
     fake_app_init(&r->app, r->script, &r->server->http.limits, r->raw, r->raw_len);
     inline_init(&executor, &r->app.app, &slot);
@@ -402,7 +421,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         run(&runs[i], (enum cuts)i);
     }
     /* How much a client that does not read has got when something happens depends on the kernel. */
-    if (runs[0].event == NOTHING || !runs[0].lazy) {
+    if (runs[0].event == NOTHING || (runs[0].event != ABANDON && !runs[0].lazy)) {
         compare(&runs[0], &runs[1], "byte by byte");
         compare(&runs[0], &runs[2], "in pieces");
     }
