@@ -352,7 +352,14 @@ void fake_app_init(struct fake_app *a, const struct script *script, const struct
                    const char *raw, size_t raw_len)
 {
     fake_app_pattern();
-    *a = (struct fake_app){.app = {ignore, ignore, begin, next, end, nothing_pending, ignore},
+    *a = (struct fake_app){.app = {.attach = ignore,
+                                   .detach = ignore,
+                                   .leave = ignore,
+                                   .begin = begin,
+                                   .next = next,
+                                   .end = end,
+                                   .reap_pending = nothing_pending,
+                                   .reap = ignore},
                            .script = script,
                            .limits = limits,
                            .raw = raw,
