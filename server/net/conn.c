@@ -66,10 +66,16 @@ static void set_state(struct conn *c, enum conn_state state)
     c->state = state;
 }
 
+/* Bytes not yet taken by the socket. */
+static size_t queued(const struct conn *c)
+{
+    return c->queue.bytes + (c->cipher.len - c->cipher_sent);
+}
+
 /* Keeps the worker's sum true: after each change of what waits to be sent. */
 static void account(struct conn *c)
 {
-    size_t now = conn_queued(c);
+    size_t now = queued(c);
     c->all->queued += now - c->counted; /* modulo arithmetic: it may well sink */
     c->counted = now;
 }
@@ -286,7 +292,7 @@ static void flush(struct conn *c)
         close_when_sent(c);
         return;
     }
-    if (c->state == CONN_OPEN && conn_queued(c) <= LOW_MARK) {
+    if (c->state == CONN_OPEN && queued(c) <= LOW_MARK) {
         c->all->protocol->drained(c->p);
     }
 }
@@ -320,13 +326,8 @@ void conn_send(struct conn *c, struct chunk *chunks, size_t n)
 
 bool conn_wants_more(const struct conn *c)
 {
-    size_t mine = conn_queued(c);
+    size_t mine = queued(c);
     return mine == 0 || (mine < QUEUE_MAX && c->all->queued < ALL_QUEUES_MAX);
-}
-
-size_t conn_queued(const struct conn *c)
-{
-    return c->queue.bytes + (c->cipher.len - c->cipher_sent);
 }
 
 /* Reading */

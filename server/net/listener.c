@@ -1,7 +1,6 @@
 /* listener.c - the listening sockets: bind, adopt inherited ones, describe. */
 #include "server/net/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -11,25 +10,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
 #include "server/config/settings.h"
+#include "server/net/address.h"
 #include "server/net/portowner.h"
 
 #define DEFAULT_PORT "8000"
 #define BIND_TRIES 10 /* an old master that is leaving frees the port within moments */
 #define BIND_WAIT_US (100 * 1000)
-
-/* Room for any address that bind and getsockname know. */
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un un;
-    struct sockaddr_storage storage;
-};
 
 static void listener_finish(struct listener *l)
 {
@@ -59,7 +49,7 @@ static int describe(struct listener *l)
 {
     union address a = {0};
     socklen_t len = sizeof(a);
-    char text[INET6_ADDRSTRLEN];
+    char host[INET6_ADDRSTRLEN];
     struct buf url = {0};
     const char *scheme = l->tls ? "https" : "http";
 
@@ -69,18 +59,11 @@ static int describe(struct listener *l)
     int r;
     switch (a.any.sa_family) {
     case AF_INET:
-        inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof(text));
-        l->kind = LISTENER_TCP;
-        l->port = ntohs(a.v4.sin_port);
-        l->address = strdup(text);
-        r = buf_printf(&url, "%s://%s:%u", scheme, text, l->port);
-        break;
     case AF_INET6:
-        inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof(text));
         l->kind = LISTENER_TCP;
-        l->port = ntohs(a.v6.sin6_port);
-        l->address = strdup(text);
-        r = buf_printf(&url, "%s://[%s]:%u", scheme, text, l->port);
+        l->port = address_print(&a, host);
+        l->address = strdup(host);
+        r = buf_printf(&url, a.any.sa_family == AF_INET ? "%s://%s:%u" : "%s://[%s]:%u", scheme, host, l->port);
         break;
     case AF_UNIX:
         a.un.sun_path[sizeof(a.un.sun_path) - 1] = '\0';

@@ -1,16 +1,15 @@
 /* doors.c - the listeners as one worker watches them: accept, pause, give up. */
 #include "server/process/doors.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "server/net/address.h"
 #include "server/net/listener.h"
 #include "server/net/peer.h"
 
@@ -40,23 +39,10 @@ struct doors {
     size_t n_kept;
 };
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un un;
-};
-
 static void describe(struct peer *peer, const union address *from, const struct listener *l)
 {
     *peer = (struct peer){.tls = l->tls, .server_addr = l->address, .server_port = l->port};
-    if (from->any.sa_family == AF_INET) {
-        inet_ntop(AF_INET, &from->v4.sin_addr, peer->addr, sizeof(peer->addr));
-        peer->port = ntohs(from->v4.sin_port);
-    } else if (from->any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &from->v6.sin6_addr, peer->addr, sizeof(peer->addr));
-        peer->port = ntohs(from->v6.sin6_port);
-    }
+    peer->port = address_print(from, peer->addr);
 }
 
 static int admit(struct doors *d, int fd, const struct listener *l, const union address *from)
