@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,8 +208,8 @@ static int take_listener(struct handover *h, struct cursor *c, int fd, bool ours
  * when an older one is put in its place. */
 static int take_line(struct handover *h, struct cursor *c)
 {
-    const char *line = c->at;
-    const char *end = strchr(line, '\n');
+    char line[128]; /* a copy that ends with its line: sscanf takes a line's end for any other space */
+    const char *end = strchr(c->at, '\n');
     long pid = 0;
     size_t len = 0;
     unsigned slot = 0, age = 0;
@@ -217,14 +218,20 @@ static int take_line(struct handover *h, struct cursor *c)
     if (!end) {
         return -EINVAL;
     }
+    snprintf(line, sizeof(line), "%.*s", (int)(end - c->at), c->at);
     c->at = end + 1;
     if (sscanf(line, "worker %ld %u %u %d", &pid, &slot, &age, &flag) == 4) {
-        return add_worker(h, pid, slot, age, flag);
+        /* kill() takes 0 and -1 for whole groups of processes */
+        return pid > 0 && pid <= INT_MAX ? add_worker(h, pid, slot, age, flag) : -EINVAL;
     }
     if (sscanf(line, "listener %d %d %zu", &fd, &flag, &len) == 3) {
         return take_listener(h, c, fd, flag, len);
     }
-    if (sscanf(line, "pidfile %d %zu", &h->pidfile_fd, &len) == 2) {
+    if (sscanf(line, "pidfile %d %zu", &fd, &len) == 2) {
+        if (h->pidfile_path) {
+            return -EINVAL;
+        }
+        h->pidfile_fd = fd;
         return take_string(c, len, &h->pidfile_path);
     }
     if (sscanf(line, "served %d", &flag) == 1) {

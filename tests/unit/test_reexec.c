@@ -172,6 +172,9 @@ static int read_of_text(const char *text)
     return r;
 }
 
+/* What a handover must have; 0 stands for any descriptor that is open. */
+#define HEAD "cwsgi-handover 1 %ld\nmaster 0 0\nwake 0 0\n"
+
 static void test_handover_of_another_process_is_refused(void **state)
 {
     (void)state;
@@ -182,13 +185,45 @@ static void test_torn_handover_is_refused(void **state)
 {
     (void)state;
     char text[128];
-    const char *const torn[] = {"", "worker 1 1", "pidfile -1 30\nshort\n", "pidfile -1 2\nlong\n",
-                                "listener 1 0 9\nx\n"};
+    const char *const torn[] = {"worker 1 1", "pidfile -1 30\nshort\n", "pidfile -1 2\nlong\n", "listener 1 0 9\nx\n"};
     for (size_t i = 0; i < sizeof(torn) / sizeof(torn[0]); i++) {
-        snprintf(text, sizeof(text), "cwsgi-handover 1 %ld\n%s", (long)getpid(), torn[i]);
+        snprintf(text, sizeof(text), HEAD "%s", (long)getpid(), torn[i]);
         assert_int_equal(read_of_text(text), -EINVAL);
     }
     assert_int_equal(read_of_text(""), -EINVAL);
+}
+
+static void test_impossible_handover_is_refused(void **state)
+{
+    (void)state;
+    char text[128];
+    const char *const impossible[] = {"worker 0 1 1 0\n", "worker -1 1 1 0\n", "worker 4294967297 1 1 0\n",
+                                      "pidfile -1 1\na\npidfile -1 1\nb\n", "pidfile -1 2\nab\npidfile -1 1\nb\n"};
+    for (size_t i = 0; i < sizeof(impossible) / sizeof(impossible[0]); i++) {
+        snprintf(text, sizeof(text), HEAD "%s", (long)getpid(), impossible[i]);
+        assert_int_equal(read_of_text(text), -EINVAL);
+    }
+}
+
+static void test_fields_of_a_line_are_not_sought_on_the_next(void **state)
+{
+    (void)state;
+    char text[128], number[16];
+    struct handover *h;
+    int own[4]; /* closed with the handover */
+    assert_int_equal(pipe(own), 0);
+    assert_int_equal(pipe(own + 2), 0);
+    snprintf(text, sizeof(text), "cwsgi-handover 1 %ld\nmaster %d %d\nwake %d %d\nage\n7\nserved\n1\n", (long)getpid(),
+             own[0], own[1], own[2], own[3]);
+    int fd = memfd_create("text", 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    snprintf(number, sizeof(number), "%d", fd);
+    setenv("CWSGI_HANDOVER", number, 1);
+    assert_int_equal(handover_read(&h), 0);
+    assert_int_equal(h->age, 0);
+    assert_false(h->served);
+    handover_destroy(h);
+    close(fd);
 }
 
 static void test_variable_that_names_no_file_is_an_error(void **state)
@@ -244,6 +279,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_first_start_finds_no_handover),
         cmocka_unit_test(test_handover_of_another_process_is_refused),
         cmocka_unit_test(test_torn_handover_is_refused),
+        cmocka_unit_test(test_impossible_handover_is_refused),
+        cmocka_unit_test(test_fields_of_a_line_are_not_sought_on_the_next),
         cmocka_unit_test(test_variable_that_names_no_file_is_an_error),
         cmocka_unit_test(test_trial_runs_the_program_with_check_config_first),
     };
