@@ -1,5 +1,5 @@
 # A front for those who type `make`: Meson builds, the scripts under tools/ do the rest.
-.PHONY: all run test lint sanitize fuzz clean help
+.PHONY: all run test lint sanitize fuzz bench clean help
 .NOTPARALLEL:
 
 all: ## build build/cwsgi
@@ -19,6 +19,9 @@ sanitize: ## every test under the address and undefined behaviour sanitizers, in
 
 fuzz: ## each fuzz target for a minute, in build-fuzz (clang); tools/fuzz 300 for longer
 	@tools/fuzz
+
+bench: ## cwsgi beside other WSGI servers; tools/bench --help for parts of it
+	@tools/bench
 
 clean: ## remove what was built
 	@rm -rf build build-*

@@ -1,0 +1,190 @@
+"""What is not a rate: memory, the time until the first answer, idle connections, a reload under load, a soak."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from measure import Load, Trouble, insecure, median_spread, pss_kib, run_load
+from peers import PEERS, Cwsgi, Gunicorn
+from workloads import Workload
+
+IDLE = 10_000
+STARTS = 5
+SITES = {"Flask": "flask_hello:app", "Django": "django_hello:app"}
+SERVERS = [
+    Cwsgi(),
+    Cwsgi("cwsgi --preload", "--preload"),
+    Gunicorn("sync"),
+    Gunicorn("sync", "--preload"),
+    *[p for p in PEERS if p.name in ("granian", "fastpysgi", "uWSGI", "mod_wsgi", "waitress", "cheroot")],
+]
+
+
+def _started(place, peer, workload, say):
+    if peer.missing(place) or not peer.suits(workload):
+        return None
+    server = peer.server(place, workload)
+    begin = time.monotonic()
+    try:
+        server.start().wait(pause=0.002)
+        return server, time.monotonic() - begin
+    except Trouble as trouble:
+        server.stop()
+        say(f"    {trouble}")
+        return None
+
+
+def footprint(place, say):
+    """PSS after the start and after load, and the time to the first answer, by site, workers and server."""
+    results = {}
+    for site, app in SITES.items():
+        for workers in (1, 3):
+            for peer in SERVERS:
+                workload = Workload("memory", "", app, workers=workers)
+                firsts = []
+                for _ in range(STARTS):
+                    started = _started(place, peer, workload, say)
+                    if not started:
+                        break
+                    server, first = started
+                    firsts.append(first)
+                    if len(firsts) < STARTS:
+                        server.stop()
+                if len(firsts) < STARTS:
+                    continue
+                time.sleep(1)  # workers that were not the first to answer have come up, too
+                idle = pss_kib(server.pid)
+                run_load(server, Load(), 3000, len(server.get()[1]))
+                loaded = pss_kib(server.pid)
+                server.stop()
+                first = median_spread(firsts)
+                results[f"{site}, {workers} workers, {peer.name}"] = {
+                    "idle_kib": idle,
+                    "loaded_kib": loaded,
+                    "first_ms": [f * 1000 for f in first],
+                }
+                say(
+                    f"  {site}, {workers} workers: {peer.name:22} {idle / 1024:6.1f} MiB idle,"
+                    f" {loaded / 1024:6.1f} MiB after load, first answer {first[0] * 1000:5.0f} ms"
+                )
+    return results
+
+
+def _hold(port, tls, n):
+    """Connections on which one request was answered, and which are kept."""
+    held, context = [], insecure()
+    for _ in range(n):
+        s = socket.create_connection(("127.0.0.1", port), timeout=20)
+        if tls:
+            s = context.wrap_socket(s)
+        s.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if not s.recv(65536).startswith(b"HTTP/1.1 200"):
+            raise Trouble("no answer on one of the idle connections")
+        held.append(s)
+    return held
+
+
+def idle_connections(place, say):
+    """PSS a connection, of the server's processes, when many do nothing."""
+    results = {}
+    for tls in (False, True):
+        for peer in PEERS:
+            workload = Workload("idle", "", tls=tls, idle=IDLE)
+            started = _started(place, peer, workload, say)
+            if not started:
+                continue
+            server, _ = started
+            held = []
+            try:
+                for s in _hold(server.port, tls, 50):
+                    s.close()
+                before = pss_kib(server.pid)
+                held = _hold(server.port, tls, IDLE)
+                each = (pss_kib(server.pid) - before) * 1024 / IDLE
+                results[f"{peer.name}{', TLS' if tls else ''}"] = each
+                say(f"  {IDLE} idle connections{', TLS' if tls else ''}: {peer.name:22} {each:8.0f} bytes each")
+            except (Trouble, OSError) as error:
+                say(f"  {IDLE} idle connections{', TLS' if tls else ''}: {peer.name}: {error}")
+            finally:
+                for s in held:
+                    s.close()
+                server.stop()
+    return results
+
+
+def resumed_handshakes(place, say, n=2000):
+    """Processor time for a connection that resumes a session, one request on it."""
+    from measure import cpu_seconds
+
+    results = {}
+    for peer in PEERS:
+        started = _started(place, peer, Workload("resumed", "", tls=True), say)
+        if not started:
+            continue
+        server, _ = started
+        context, session, resumed = insecure(), None, 0
+        try:
+            for i in range(n + 1):
+                if i == 1:
+                    begin = cpu_seconds(server.pid)
+                raw = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+                with context.wrap_socket(raw, session=session) as s:
+                    s.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    while s.recv(65536):
+                        pass
+                    resumed += s.session_reused
+                    session = s.session
+            results[peer.name] = {"cpu_us": (cpu_seconds(server.pid) - begin) / n * 1e6, "resumed": resumed / n}
+            say(f"  resumed handshakes: {peer.name:22} {results[peer.name]['cpu_us']:8.1f} µs cpu, {resumed} of {n}")
+        except OSError as error:
+            say(f"  resumed handshakes: {peer.name}: {error}")
+        finally:
+            server.stop()
+    return results
+
+
+def reload_under_load(place, say, reloads=5):
+    """Requests that fail while the server is told to reload, a second apart."""
+    results = {}
+    for peer in (Cwsgi(), Gunicorn("sync"), Gunicorn("gthread")):
+        started = _started(place, peer, Workload("reload", "", "flask_hello:app", workers=2), say)
+        if not started:
+            continue
+        server, _ = started
+        argv = ["h2load", "--h1", "-t", "1", "-D", str(reloads + 2), "-c", "8", "-H", "Connection: close", server.url]
+        client = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        for _ in range(reloads):
+            time.sleep(1)
+            os.kill(server.pid, signal.SIGHUP)
+        said = client.communicate(timeout=60)[0]
+        server.stop()
+        line = next((line for line in said.splitlines() if line.startswith("requests:")), "no answer")
+        results[peer.name] = line
+        say(f"  {reloads} reloads under load: {peer.name:22} {line}")
+    return results
+
+
+def soak(place, minutes, say):
+    """A Flask site under load: PSS of the tree, every half minute."""
+    server = Cwsgi().server(place, Workload("soak", "", "flask_hello:app", workers=3)).start()
+    end, total = time.monotonic() + minutes * 60, 0
+    try:
+        _, answer = server.wait()
+        while time.monotonic() < end:
+            turn = time.monotonic() + 30
+            while time.monotonic() < turn:
+                total += run_load(server, Load(), 20_000, len(answer)).requests
+            say(f"  {total:9} requests: {pss_kib(server.pid) / 1024:6.1f} MiB")
+    finally:
+        server.stop()
+
+
+def measure(place, say):
+    return {
+        "footprint": footprint(place, say),
+        "idle": idle_connections(place, say),
+        "resumed": resumed_handshakes(place, say),
+        "reload": reload_under_load(place, say),
+    }
