@@ -26,6 +26,9 @@ enum key {
     KEY_SERVER_SOFTWARE,
     KEY_REMOTE_ADDR,
     KEY_REMOTE_PORT,
+    KEY_PROXY_PROTOCOL,
+    KEY_PROXY_ADDR,
+    KEY_PROXY_PORT,
     KEY_HTTPS,
     KEY_VERSION,
     KEY_URL_SCHEME,
@@ -51,6 +54,9 @@ static const char *const key_names[KEY_COUNT] = {
     [KEY_SERVER_SOFTWARE] = "SERVER_SOFTWARE",
     [KEY_REMOTE_ADDR] = "REMOTE_ADDR",
     [KEY_REMOTE_PORT] = "REMOTE_PORT",
+    [KEY_PROXY_PROTOCOL] = "PROXY_PROTOCOL",
+    [KEY_PROXY_ADDR] = "PROXY_ADDR",
+    [KEY_PROXY_PORT] = "PROXY_PORT",
     [KEY_HTTPS] = "HTTPS",
     [KEY_VERSION] = "wsgi.version",
     [KEY_URL_SCHEME] = "wsgi.url_scheme",
@@ -414,6 +420,17 @@ static PyObject *server_port(struct environ *e, unsigned port)
     return text;
 }
 
+/* What a PROXY header has said, under gunicorn's names. */
+static int put_proxy(struct environ *e, PyObject *dict, const struct peer *p)
+{
+    int status = put(dict, e->keys[KEY_PROXY_PROTOCOL], latin1(str_of(p->proxy_protocol)));
+    if (p->proxy_addr[0] != '\0') {
+        status |= put(dict, e->keys[KEY_PROXY_ADDR], latin1(str_of(p->proxy_addr)));
+        status |= put(dict, e->keys[KEY_PROXY_PORT], number(p->proxy_port));
+    }
+    return status;
+}
+
 static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
 {
     const struct peer *p = x->peer;
@@ -429,6 +446,9 @@ static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
         status |= put(dict, e->keys[KEY_SERVER_PORT], server_port(e, p->server_port));
     } else {
         status |= put_server_of_host(e, dict, x);
+    }
+    if (p->proxy_protocol) {
+        status |= put_proxy(e, dict, p);
     }
     return status;
 }

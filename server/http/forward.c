@@ -60,7 +60,8 @@ void forward_destroy(struct forward *f)
 
 bool forward_trusts(const struct forward *f, const struct peer *peer)
 {
-    return peer->addr[0] == '\0' || allow_has(&f->allow, peer->addr);
+    const char *addr = peer->proxy_protocol ? peer->front_end : peer->addr;
+    return addr[0] == '\0' || allow_has(&f->allow, addr);
 }
 
 /* Is this the field that a setting names? */

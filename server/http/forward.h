@@ -17,8 +17,8 @@ struct settings;
 int forward_create(struct forward **f, const struct settings *s);
 void forward_destroy(struct forward *f); /* NULL is fine */
 
-/* Is the client of this connection a front end? On a unix socket it always is: file permissions say who may connect.
- * To be asked once a connection. */
+/* Is the other end of this connection a front end? On a unix socket it always is: file permissions say who may connect.
+ * Whoever sent a PROXY header is asked for, not the client behind it. To be asked once a connection. */
 bool forward_trusts(const struct forward *f, const struct peer *peer);
 
 /* Applies the settings to a head that request_check has accepted: removes fields from r->headers, settles https,

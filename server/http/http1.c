@@ -514,6 +514,14 @@ static void on_data(void *p, const char *data, size_t len)
     feed(p, data, len);
 }
 
+static void on_refuse(void *p, int status, const char *reason)
+{
+    struct http1 *h = p;
+    if (begin_exchange(h)) {
+        refuse(h, status, reason);
+    }
+}
+
 static void on_eof(void *p)
 {
     struct http1 *h = p;
@@ -676,6 +684,7 @@ static const struct exchange_ops OPS = {.flush = flush, .wants_more = wants_more
 const struct protocol http1_protocol = {
     .open = on_open,
     .data = on_data,
+    .refuse = on_refuse,
     .eof = on_eof,
     .drained = on_drained,
     .expired = on_expired,

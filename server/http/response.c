@@ -198,6 +198,7 @@ static const struct {
     const char *reason;
 } REASONS[] = {
     {400, "Bad Request"},
+    {403, "Forbidden"},
     {408, "Request Timeout"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
+#include "server/net/proxy.h"
 #include "server/net/send.h"
 #include "server/net/tls.h"
 
@@ -22,7 +23,7 @@
 #define ALL_QUEUES_MAX (64 * 1024 * 1024) /* the same for all clients of a worker */
 #define WRITE_BUFS 16
 
-enum conn_state { CONN_HANDSHAKE, CONN_OPEN, CONN_CLOSING, CONN_LINGER, CONN_BROKEN, CONN_CLOSED };
+enum conn_state { CONN_PREFACE, CONN_HANDSHAKE, CONN_OPEN, CONN_CLOSING, CONN_LINGER, CONN_BROKEN, CONN_CLOSED };
 
 /* One uv_write under way: only while the socket is full. */
 struct writer {
@@ -45,6 +46,7 @@ struct conn {
     struct tls *tls;       /* owned; NULL: plain */
     void *p;               /* the protocol's state; NULL before open and after closed */
     struct writer *writer; /* owned; NULL: nothing under way */
+    struct buf preface;    /* owned: what has come while it cannot be told whether it is a PROXY header */
     struct chunkq queue;   /* owned: what is not sent yet */
     struct buf cipher;     /* owned: encrypted, not sent, from `cipher_sent` on */
     size_t cipher_sent;
@@ -123,6 +125,7 @@ static void finish(struct conn *c)
     struct conns *cs = c->all;
     set_state(c, CONN_CLOSED);
     chunkq_finish(&c->queue);
+    buf_finish(&c->preface);
     drop_cipher(c);
     account(c);
     unlink_conn(c);
@@ -355,7 +358,7 @@ static void deliver_eof(struct conn *c)
 {
     if (c->state == CONN_OPEN) {
         c->all->protocol->eof(c->p);
-    } else if (c->state == CONN_HANDSHAKE || c->state == CONN_LINGER) {
+    } else if (c->state < CONN_OPEN || c->state == CONN_LINGER) {
         finish(c);
     }
 }
@@ -406,6 +409,65 @@ static void read_tls(struct conn *c, const char *data, size_t len)
     }
 }
 
+/* What comes next is for TLS or the protocol. False when the connection is closed. */
+static bool begin(struct conn *c)
+{
+    if (c->tls) {
+        set_state(c, CONN_HANDSHAKE);
+        c->deadline = uv_now(c->all->loop) + c->all->limits.handshake_ms;
+        return true;
+    }
+    return open_protocol(c);
+}
+
+static void deliver(struct conn *c, const char *data, size_t len)
+{
+    if (c->tls) {
+        read_tls(c, data, len);
+    } else {
+        c->all->protocol->data(c->p, data, len);
+    }
+}
+
+static void refuse_preface(struct conn *c, int status, const char *reason)
+{
+    if (c->tls) {
+        log_debug("Refused %s: %s", c->peer.addr, reason); /* it waits for a handshake: no answer could be read */
+        finish(c);
+    } else if (open_protocol(c)) {
+        c->all->protocol->refuse(c->p, status, reason);
+    }
+}
+
+/* The beginning of a connection where the PROXY protocol is spoken. */
+static void read_preface(struct conn *c, const char *data, size_t len)
+{
+    const char *reason = NULL;
+    size_t used = 0;
+    bool whole = c->preface.len == 0;
+    if (!whole && buf_append(&c->preface, data, len) < 0) {
+        finish(c);
+        return;
+    }
+    struct buf all = whole ? (struct buf){.data = (char *)data, .len = len} : c->preface;
+    int status = proxy_read(c->all->proxy, &c->peer, all.data, all.len, &used, &reason);
+    if (status == PROXY_MORE) {
+        if (whole && buf_append(&c->preface, data, len) < 0) {
+            finish(c);
+        }
+        return;
+    }
+    c->preface = (struct buf){0};
+    if (status != 0) {
+        refuse_preface(c, status, reason);
+    } else if (begin(c) && used < all.len) {
+        deliver(c, all.data + used, all.len - used);
+    }
+    if (!whole) {
+        buf_finish(&all);
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
@@ -425,12 +487,10 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         if (c->lingered > LINGER_BYTES) {
             finish(c);
         }
+    } else if (c->state == CONN_PREFACE) {
+        read_preface(c, buf->base, (size_t)nread);
     } else if (c->state <= CONN_OPEN) {
-        if (c->tls) {
-            read_tls(c, buf->base, (size_t)nread);
-        } else {
-            c->all->protocol->data(c->p, buf->base, (size_t)nread);
-        }
+        deliver(c, buf->base, (size_t)nread);
     }
 }
 
@@ -486,9 +546,9 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
     cs->count++;
     conns_watch(cs);
 
-    if (c->tls) {
+    if (cs->proxy) {
         c->deadline = uv_now(cs->loop) + cs->limits.handshake_ms;
-    } else if (!open_protocol(c)) {
+    } else if (!begin(c)) {
         return -ENOMEM;
     }
     r = uv_read_start(&c->u.stream, on_alloc, on_read);
@@ -617,7 +677,7 @@ void conns_drain(struct conns *cs)
         next = c->next;
         if (c->state == CONN_OPEN) {
             cs->protocol->drain(c->p);
-        } else if (c->state == CONN_HANDSHAKE) {
+        } else if (c->state < CONN_OPEN) {
             c->deadline = uv_now(cs->loop) + DRAIN_HANDSHAKE_MS;
         }
     }

@@ -3,10 +3,10 @@
  * A conn is created for an accepted socket and belongs to its struct conns (all connections of a worker). It carries
  * plain bytes for a protocol, whether they travel in the clear or through TLS. Loop thread only.
  *
- * Life: HANDSHAKE (TLS only) -> OPEN -> CLOSING (the queue is being sent, nothing more is taken) -> LINGER (we have
- * said all and shut our side; what still arrives is thrown away, so that the client reads our answer instead of a
- * reset: RFC 9112 9.6) -> CLOSED. The protocol's `closed` is called once, when the conn enters CLOSED; it must not use
- * the conn afterwards. */
+ * Life: PREFACE (PROXY protocol only) -> HANDSHAKE (TLS only) -> OPEN -> CLOSING (the queue is being sent, nothing more
+ * is taken) -> LINGER (we have said all and shut our side; what still arrives is thrown away, so that the client reads
+ * our answer instead of a reset: RFC 9112 9.6) -> CLOSED. The protocol's `closed` is called once, when the conn enters
+ * CLOSED; it must not use the conn afterwards. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,13 +21,15 @@
 struct conn;
 struct conns;
 struct listener;
+struct proxy;
 struct tls_context;
 
 /* What speaks over a connection: plugged by http/. In every callback but `closed` the conn may be closed. */
 struct protocol {
-    void *(*open)(void *context, struct conn *c);        /* bytes may flow; NULL: no memory, the conn is closed */
-    void (*data)(void *p, const char *data, size_t len); /* bytes arrived: borrowed during the call */
-    void (*eof)(void *p);                                /* the client will send no more; it may still read */
+    void *(*open)(void *context, struct conn *c);            /* bytes may flow; NULL: no memory, the conn is closed */
+    void (*data)(void *p, const char *data, size_t len);     /* bytes arrived: borrowed during the call */
+    void (*refuse)(void *p, int status, const char *reason); /* instead of the first `data`: who it is cannot be said */
+    void (*eof)(void *p);                                    /* the client will send no more; it may still read */
     void (*drained)(void *p);       /* of what was queued, so much is sent that conn_send may be called again */
     void (*expired)(void *p);       /* the deadline has passed; it is not set any more */
     bool (*is_idle)(const void *p); /* it has served, and nothing is on now: closing it hurts nobody */
@@ -39,7 +41,7 @@ struct protocol {
 
 struct conn_limits {
     size_t max;            /* connections at once: --worker-connections */
-    uint64_t handshake_ms; /* for the whole TLS handshake */
+    uint64_t handshake_ms; /* for the whole TLS handshake; for a PROXY header */
     uint64_t linger_ms;    /* for a client to read our last words */
     size_t send_rate;      /* bytes a second that a client must take; 0: none */
 };
@@ -48,6 +50,7 @@ struct conn_limits {
 struct conns {
     uv_loop_t *loop;
     const struct protocol *protocol; /* borrowed */
+    const struct proxy *proxy;       /* borrowed: set after conns_init; NULL: no PROXY headers are read */
     void *context;                   /* borrowed: for protocol->open */
     struct conn_limits limits;
     size_t count;               /* open now */

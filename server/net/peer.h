@@ -6,9 +6,15 @@
 #include <stdint.h>
 
 struct peer {
-    char addr[INET6_ADDRSTRLEN]; /* numeric address, no port; "" on a unix socket */
+    char addr[INET6_ADDRSTRLEN]; /* the client's numeric address, no port; "" on a unix socket */
     uint16_t port;               /* 0 on a unix socket */
     uint16_t server_port;        /* 0 on a unix socket */
     bool tls;                    /* the connection is encrypted */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
+
+    /* From a PROXY header (proxy.h), which `addr` and `port` are from, too. */
+    const char *proxy_protocol;        /* static text: "TCP4", "TCP6", or what says nothing; NULL: there was none */
+    char front_end[INET6_ADDRSTRLEN];  /* the address of who sent it; "" on a unix socket */
+    char proxy_addr[INET6_ADDRSTRLEN]; /* where the client has connected to; "" when nothing was said */
+    uint16_t proxy_port;
 };

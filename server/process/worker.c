@@ -20,6 +20,7 @@
 #include "server/http/http.h"
 #include "server/net/conn.h"
 #include "server/net/listener.h"
+#include "server/net/proxy.h"
 #include "server/process/daemon.h"
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
@@ -43,6 +44,7 @@ struct worker {
     struct pool *pool;               /* owned; NULL: one thread */
     struct http http;
     struct conns conns;
+    struct proxy proxy;
     struct doors *doors; /* owned */
     uv_poll_t master;    /* readable: the master is gone */
     uv_signal_t reopen;  /* SIGUSR1 */
@@ -359,6 +361,10 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
                                        .send_rate = s->min_send_rate};
     r = conns_init(&w->conns, &w->loop, http_protocol(), &w->http, &limits);
     if (r == 0) {
+        r = proxy_init(&w->proxy, s);
+    }
+    if (r == 0) {
+        w->conns.proxy = w->proxy.v1 || w->proxy.v2 ? &w->proxy : NULL;
         w->conns.on_room = on_room;
         w->conns.on_room_arg = w;
         r = start_handles(w, seat);
@@ -384,6 +390,7 @@ no_http:
     while (uv_run(&w->loop, UV_RUN_DEFAULT) != 0) {
     }
     conns_finish(&w->conns);
+    proxy_finish(&w->proxy);
     http_finish(&w->http);
     pool_destroy(w->pool);
     inline_attach(&w->executor); /* the caller goes on with Python */

@@ -247,7 +247,8 @@ static bool send_piece(struct run *r, const char *p, size_t len)
         } else if (errno != EAGAIN) {
             return false;
         } else if (tries > 2 * r->delay + 4) {
-            CHECK(r->progress != before, "the server neither reads nor answers");
+            CHECK(r->progress != before || r->held, "the server neither reads nor answers");
+            r->held = false; /* it holds all that it may for a client that is not answered */
             before = r->progress;
             read_answers(r); /* it may be waiting for us */
             tries = 0;

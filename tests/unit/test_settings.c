@@ -389,12 +389,17 @@ static void test_what_would_change_safety_or_meaning_is_refused(void **state)
 {
     struct fixture *f = *state;
     static const char *const given[][2] = {
-        {"ca_certs", "ca.pem"},          {"cert_reqs", "2"},
-        {"proxy_protocol", "auto"},      {"protocol", "uwsgi"},
-        {"strip_header_spaces", "true"}, {"permit_obsolete_folding", "true"},
-        {"http_protocols", "h2,h1"},     {"permit_unconventional_http_version", "true"},
-        {"paste", "development.ini"},    {"ssl_context", "my_context"},
-        {"http2_cleartext", "upgrade"},  {"raw_paste_global_conf", "a=b"},
+        {"ca_certs", "ca.pem"},
+        {"cert_reqs", "2"},
+        {"protocol", "uwsgi"},
+        {"strip_header_spaces", "true"},
+        {"permit_obsolete_folding", "true"},
+        {"http_protocols", "h2,h1"},
+        {"permit_unconventional_http_version", "true"},
+        {"paste", "development.ini"},
+        {"ssl_context", "my_context"},
+        {"http2_cleartext", "upgrade"},
+        {"raw_paste_global_conf", "a=b"},
     };
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
         restart(f);
@@ -406,8 +411,6 @@ static void test_what_would_change_safety_or_meaning_is_refused(void **state)
 static void test_what_is_refused_may_be_given_as_its_default(void **state)
 {
     struct fixture *f = *state;
-    check_takes(f, "proxy_protocol", "off");
-    check_takes(f, "proxy_protocol", "False");
     check_takes(f, "protocol", "http");
     check_takes(f, "strip_header_spaces", "false");
     check_takes(f, "cert_reqs", "0");
