@@ -116,7 +116,13 @@ def measure(place, workload, peers, options, skipped):
                 if server is None:
                     rounds["application alone"].append({"cpu_us": alone(place, workload, load.post)})
                     continue
-                done = run_load(server, load, counts[server.name], length)
+                try:
+                    done = run_load(server, load, counts[server.name], length)
+                except Trouble as trouble:
+                    del rounds[server.name]
+                    del counts[server.name]
+                    give_up(server, workload, trouble, skipped)
+                    continue
                 rounds[server.name].append(
                     {"cpu_us": done.cpu_us, "rate": done.rate, "p50_us": done.p50_us, "p99_us": done.p99_us}
                 )

@@ -183,7 +183,10 @@ def run_load(server, load, count, length):
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         before, start = cpu_seconds(server.pid), time.monotonic()
-        done = subprocess.run(load.argv(server.url, count, log), capture_output=True, text=True, timeout=300)
+        try:
+            done = subprocess.run(load.argv(server.url, count, log), capture_output=True, text=True, timeout=PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise Trouble(f"{server.name}: some of {count} requests got no answer") from error
         seconds, used = time.monotonic() - start, cpu_seconds(server.pid) - before
         latencies = sorted(int(line.split()[2]) for line in log.read_text().splitlines())
     succeeded = re.search(r"(\d+) succeeded", done.stdout)

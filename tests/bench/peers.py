@@ -163,7 +163,8 @@ class Nginx(Peer):
             + "".join(
                 f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
             )
-            + f"\nserver {{ listen 127.0.0.1:{port}{ssl}; {certificate} ssl_session_cache shared:s:4m;\n"
+            + f"\nserver {{ listen 127.0.0.1:{port}{ssl}; {certificate}\n"
+            "ssl_session_cache shared:s:4m; ssl_protocols TLSv1.2 TLSv1.3;\n"
             "location / { default_type text/plain; return 200 'Hello, World!'; } } }\n"
         )
         return ["nginx", "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log"]
