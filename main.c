@@ -171,7 +171,7 @@ static int read_settings(struct program *p, struct buf *error)
     }
     p->app_name = cli_application(&p->cli, s, error);
     if (!p->app_name || interp_set_paths(s->chdir, s->pythonpath, error) < 0 ||
-        set_environment(&s->raw_env, error) < 0) {
+        interp_setenv("SERVER_SOFTWARE", "cwsgi/" CWSGI_VERSION) < 0 || set_environment(&s->raw_env, error) < 0) {
         return refuse(p, error);
     }
     return GO_ON;
@@ -378,10 +378,10 @@ static int set_up(struct program *p, struct buf *error)
  * ---------------------------------------------------------------------------------------------------------- */
 
 /* What is done before the first request. WORKER_OK or the exit status. */
-static int boot_worker(struct program *p, const struct seat *seat)
+static int boot_worker(struct program *p)
 {
     struct buf error = {0};
-    if (p->hooks.post_fork(&p->hooks, seat->age) < 0) { /* before the user changes, as gunicorn calls it */
+    if (p->hooks.post_fork(&p->hooks) < 0) { /* before the user changes, as gunicorn calls it */
         return WORKER_BOOT_ERROR;
     }
     if (user_become(&p->settings, &error) < 0) {
@@ -396,7 +396,7 @@ static int boot_worker(struct program *p, const struct seat *seat)
             return worker_status(r);
         }
     }
-    if (p->hooks.post_worker_init(&p->hooks, seat->age) < 0) {
+    if (p->hooks.post_worker_init(&p->hooks) < 0) {
         return WORKER_BOOT_ERROR;
     }
     if (p->settings.daemon && !p->settings.enable_stdio_inheritance && !p->settings.capture_output) {
@@ -413,7 +413,7 @@ static int work(struct program *p, const struct seat *seat)
     pidfile_forget(p->pidfile);
     p->pidfile = NULL;
 
-    int status = boot_worker(p, seat);
+    int status = boot_worker(p);
     if (status == WORKER_OK) {
         const struct worker_deps deps = {
             .settings = &p->settings,
@@ -428,7 +428,7 @@ static int work(struct program *p, const struct seat *seat)
     close(seat->master_fd);
     close(seat->ready_fd);
     log_info("Worker exiting (pid: %ld)", (long)getpid());
-    p->hooks.worker_exit(&p->hooks, seat->age);
+    p->hooks.worker_exit(&p->hooks);
     return status;
 }
 
@@ -446,6 +446,7 @@ static void reload(struct program *p)
         h.scoreboard_fd = scoreboard_fd(p->scoreboard);
         h.pidfile_fd = pidfile_fd(p->pidfile);
         h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
+        interp_flush();
         r = reexec(p->launch, &h);
     }
     free(h.workers);

@@ -209,8 +209,7 @@ int interp_setenv(const char *name, const char *value)
     return r;
 }
 
-/* Text that is still in Python's buffers would be written by parent and child. */
-static void flush_streams(void)
+void interp_flush(void)
 {
     static const char *const names[] = {"stdout", "stderr"};
 
@@ -227,7 +226,7 @@ static void flush_streams(void)
 static void before_fork(struct hooks *h)
 {
     (void)h;
-    flush_streams();
+    interp_flush();
     PyOS_BeforeFork();
 }
 

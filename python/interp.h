@@ -13,6 +13,9 @@ int interp_start(const struct venv *venv, int argc, char **argv, struct buf *err
  * functions run, open files flushed. The objects are not freed: the process ends right after it. */
 void interp_stop(void);
 
+/* Text in the buffers of sys.stdout and sys.stderr: after a fork it would be written twice, after execve never. */
+void interp_flush(void);
+
 /* Fills before_fork, after_fork_parent, after_fork_child. */
 void interp_plug(struct hooks *h);
 

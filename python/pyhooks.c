@@ -8,191 +8,11 @@
 #include "python/configfile.h"
 #include "python/interp.h"
 #include "python/pyerror.h"
+#include "python/standins.h"
 #include "server/config/settings.h"
 #include "server/process/hooks.h"
 
 #define MODULE "_cwsgi_hooks"
-
-/* The stand-ins, and one caller for each hook, which knows its arguments. They live in a module of their own, made when
- * there is a hook to call. `log` and `settings` are put into it before it runs. In pieces, since ISO C promises 4095
- * characters a literal and no more. */
-static const char *const source[] = {
-    "import os\n"
-    "import sys\n"
-    "import traceback\n"
-    "from types import SimpleNamespace\n"
-    "\n"
-    "\n"
-    "class Log:\n"
-    "    def _put(self, level, msg, args, exc_info=None):\n"
-    "        text = str(msg)\n"
-    "        if args:\n"
-    "            text %= args[0] if len(args) == 1 and isinstance(args[0], dict) else args\n"
-    "        if exc_info:\n"
-    "            if isinstance(exc_info, BaseException):\n"
-    "                exc_info = type(exc_info), exc_info, exc_info.__traceback__\n"
-    "            elif not isinstance(exc_info, tuple):\n"
-    "                exc_info = sys.exc_info()\n"
-    "            text += '\\n' + ''.join(traceback.format_exception(*exc_info)).rstrip()\n"
-    "        log(level, text)\n"
-    "\n"
-    "    def debug(self, msg, *args, **kw):\n"
-    "        self._put(0, msg, args, kw.get('exc_info'))\n"
-    "\n"
-    "    def info(self, msg, *args, **kw):\n"
-    "        self._put(1, msg, args, kw.get('exc_info'))\n"
-    "\n"
-    "    def warning(self, msg, *args, **kw):\n"
-    "        self._put(2, msg, args, kw.get('exc_info'))\n"
-    "\n"
-    "    warn = warning\n"
-    "\n"
-    "    def error(self, msg, *args, **kw):\n"
-    "        self._put(3, msg, args, kw.get('exc_info'))\n"
-    "\n"
-    "    def exception(self, msg, *args, **kw):\n"
-    "        self._put(3, msg, args, kw.get('exc_info', True))\n"
-    "\n"
-    "    def critical(self, msg, *args, **kw):\n"
-    "        self._put(4, msg, args, kw.get('exc_info'))\n"
-    "\n"
-    "    def log(self, level, msg, *args, **kw):\n"
-    "        self._put(min(max(level // 10 - 1, 0), 4), msg, args, kw.get('exc_info'))\n"
-    "\n"
-    "\n",
-
-    "class Config(SimpleNamespace):\n"
-    "    @property\n"
-    "    def address(self):\n"
-    "        return self.bind\n"
-    "\n"
-    "\n"
-    "class Server:\n"
-    "    def __init__(self):\n"
-    "        self.log = Log()\n"
-    "        self.cfg = Config(**settings)\n"
-    "        self.pid = os.getpid()\n"
-    "        self.address = self.cfg.bind\n"
-    "        self.proc_name = self.cfg.proc_name or self.cfg.default_proc_name\n"
-    "        self.num_workers = self.cfg.workers\n"
-    "        self.timeout = self.cfg.timeout\n"
-    "        self.worker_age = 0\n"
-    "        self.WORKERS = {}\n"
-    "        self.LISTENERS = []\n"
-    "\n"
-    "\n"
-    "class Worker:\n"
-    "    def __init__(self, age, pid):\n"
-    "        self.log = server.log\n"
-    "        self.cfg = server.cfg\n"
-    "        self.age = age\n"
-    "        self.pid = pid\n"
-    "        self.ppid = server.pid\n"
-    "        self.timeout = server.timeout\n"
-    "        self.alive = self.booted = True\n"
-    "        self.aborted = False\n"
-    "        self.nr = 0\n"
-    "\n"
-    "    def notify(self):\n"
-    "        pass\n"
-    "\n"
-    "    def __str__(self):\n"
-    "        return '<Worker %s>' % self.pid\n"
-    "\n"
-    "\n",
-
-    "class Request:\n"
-    "    def __init__(self, environ):\n"
-    "        self.method = environ['REQUEST_METHOD']\n"
-    "        self.uri = environ['RAW_URI']\n"
-    "        self.path = self.uri.partition('?')[0]\n"
-    "        self.query = environ['QUERY_STRING']\n"
-    "        self.scheme = environ['wsgi.url_scheme']\n"
-    "        self.version = tuple(map(int, environ['SERVER_PROTOCOL'][5:].split('.')))\n"
-    "        self.remote_addr = environ['REMOTE_ADDR'], int(environ.get('REMOTE_PORT', 0))\n"
-    "        self.body = environ['wsgi.input']\n"
-    "        self.headers = [(key[5:].replace('_', '-'), value) for key, value in environ.items() if key[:5] == "
-    "'HTTP_']\n"
-    "        for key in 'CONTENT_TYPE', 'CONTENT_LENGTH':\n"
-    "            if key in environ:\n"
-    "                self.headers.append((key.replace('_', '-'), environ[key]))\n"
-    "\n"
-    "\n"
-    "class Response:\n"
-    "    def __init__(self, status, headers):\n"
-    "        self.status = status\n"
-    "        self.status_code = int(status[:3] or 500)\n"
-    "        self.headers = headers\n"
-    "        self.headers_sent = True\n"
-    "\n"
-    "\n",
-
-    "server = Server()\n"
-    "worker = None\n"
-    "request = None\n"
-    "\n"
-    "\n"
-    "def current(age=0):\n"
-    "    global worker\n"
-    "    if worker is None or worker.pid != os.getpid():\n"
-    "        worker = Worker(age, os.getpid())\n"
-    "    return worker\n"
-    "\n"
-    "\n"
-    "def on_starting(hook):\n"
-    "    hook(server)\n"
-    "\n"
-    "\n"
-    "when_ready = on_reload = on_exit = on_starting\n"
-    "\n"
-    "\n"
-    "def pre_fork(hook, age):\n"
-    "    server.worker_age = age\n"
-    "    hook(server, Worker(age, '[booting]'))\n"
-    "\n"
-    "\n"
-    "def child_exit(hook, pid, age):\n"
-    "    hook(server, Worker(age, pid))\n"
-    "\n"
-    "\n"
-    "def nworkers_changed(hook, now, before):\n"
-    "    server.num_workers = now\n"
-    "    hook(server, now, before or None)\n"
-    "\n"
-    "\n"
-    "def post_fork(hook, age):\n"
-    "    hook(server, current(age))\n"
-    "\n"
-    "\n"
-    "worker_exit = post_fork\n"
-    "\n"
-    "\n"
-    "def post_worker_init(hook, age):\n"
-    "    hook(current(age))\n"
-    "\n"
-    "\n"
-    "def worker_int(hook):\n"
-    "    hook(current())\n"
-    "\n"
-    "\n"
-    "worker_abort = worker_int\n"
-    "\n"
-    "\n"
-    "def pre_request(hook):\n"
-    "    def call(environ):\n"
-    "        hook(current(), Request(environ))\n"
-    "    return call\n"
-    "\n"
-    "\n"
-    "def post_request(hook):\n"
-    "    code = getattr(hook, '__code__', None)\n"
-    "    count = code.co_argcount if code and not code.co_flags & 4 else 4\n"
-    "\n"
-    "    def call(environ, status, headers):\n"
-    "        current().nr += 1\n"
-    "        hook(*(worker, Request(environ), environ, Response(status, headers))[:count])\n"
-    "    return call\n",
-};
 
 /* --- The module -----------------------------------------------------------------------------------------------------
  */
@@ -326,16 +146,6 @@ static PyObject *settings_dict(const struct settings *s)
     return dict;
 }
 
-static PyObject *source_text(void)
-{
-    PyObject *text = PyUnicode_FromString("");
-
-    for (size_t i = 0; i < sizeof(source) / sizeof(source[0]); i++) {
-        PyUnicode_AppendAndDel(&text, PyUnicode_FromString(source[i]));
-    }
-    return text;
-}
-
 static int make_module(const struct settings *s)
 {
     PyObject *result = NULL;
@@ -344,14 +154,11 @@ static int make_module(const struct settings *s)
 
     if (names && put(names, "__builtins__", new_ref(PyEval_GetBuiltins())) == 0 &&
         put(names, "log", PyCFunction_New(&log_method, NULL)) == 0 && put(names, "settings", settings_dict(s)) == 0) {
-        PyObject *text = source_text();
-        const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
-        PyObject *code = utf8 ? Py_CompileString(utf8, "<" MODULE ">", Py_file_input) : NULL;
+        PyObject *code = Py_CompileString(standins_source, "<" MODULE ">", Py_file_input);
         if (code) {
             result = PyEval_EvalCode(code, names, names);
         }
         Py_XDECREF(code);
-        Py_XDECREF(text);
     }
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -359,17 +166,33 @@ static int make_module(const struct settings *s)
 
 /* --- Calling ---------------------------------------------------------------------------------------------------- */
 
-/* The stand-ins' function of that name. */
-static PyObject *caller_of(const char *name)
+/* The stand-ins' object of that name. Without stand-ins, since there is no hook, NULL without an exception. */
+static PyObject *standin(const char *name)
 {
-    PyObject *module = PyImport_ImportModule(MODULE);
-    PyObject *function = module ? PyObject_GetAttrString(module, name) : NULL;
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), MODULE); /* borrowed */
 
-    Py_XDECREF(module);
-    return function;
+    return module ? PyObject_GetAttrString(module, name) : NULL;
 }
 
-/* Calls the hook `name`, if the configuration defines it, with `count` numbers. */
+/* Calls the stand-ins' function `name` with `args`, which it takes over and which may be NULL with an exception. */
+static int call(const char *name, PyObject *args)
+{
+    PyObject *function = standin(name);
+    PyObject *result = function && args ? PyObject_CallObject(function, args) : NULL;
+    int r = 0;
+
+    if (!result && PyErr_Occurred()) {
+        pyerror_log(LOG_LEVEL_ERROR, "The server hook %s raised:", name);
+        r = -1;
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(function);
+    Py_XDECREF(args);
+    return r;
+}
+
+/* Calls the hook `name` by way of its caller, which gets `count` numbers and keeps account of workers also when the
+ * configuration does not define that hook. */
 static int run(const char *name, int count, ...)
 {
     int r = 0;
@@ -377,14 +200,10 @@ static int run(const char *name, int count, ...)
     PyGILState_STATE state = PyGILState_Ensure(); /* the main thread may or may not hold the interpreter */
     PyObject *hook = configfile_hook(name);
 
+    hook = hook ? new_ref(hook) : standin("nothing");
     if (hook) {
-        PyObject *result = NULL;
-        PyObject *caller = caller_of(name);
-        PyObject *args = caller ? PyTuple_New(count + 1) : NULL;
+        PyObject *args = PyTuple_New(count + 1);
         va_start(numbers, count);
-        if (args) {
-            PyTuple_SET_ITEM(args, 0, new_ref(hook));
-        }
         for (int i = 0; args && i < count; i++) {
             PyObject *n = PyLong_FromLong(va_arg(numbers, long));
             if (!n) {
@@ -395,15 +214,10 @@ static int run(const char *name, int count, ...)
         }
         va_end(numbers);
         if (args) {
-            result = PyObject_CallObject(caller, args);
+            PyTuple_SET_ITEM(args, 0, new_ref(hook));
         }
-        if (!result) {
-            pyerror_log(LOG_LEVEL_ERROR, "The server hook %s raised:", name);
-            r = -1;
-        }
-        Py_XDECREF(result);
-        Py_XDECREF(args);
-        Py_XDECREF(caller);
+        r = call(name, args);
+        Py_DECREF(hook);
     }
     PyGILState_Release(state);
     return r;
@@ -413,6 +227,24 @@ static int on_starting(struct hooks *h)
 {
     (void)h;
     return run("on_starting", 0);
+}
+
+static void listening(struct hooks *h, const int *fds, size_t n)
+{
+    (void)h;
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *args = PyTuple_New((Py_ssize_t)n);
+
+    for (size_t i = 0; args && i < n; i++) {
+        PyObject *fd = PyLong_FromLong(fds[i]);
+        if (!fd) {
+            Py_CLEAR(args);
+            break;
+        }
+        PyTuple_SET_ITEM(args, i, fd);
+    }
+    call("listening", args);
+    PyGILState_Release(state);
 }
 
 static int when_ready(struct hooks *h)
@@ -427,10 +259,25 @@ static void on_reload(struct hooks *h)
     run("on_reload", 0);
 }
 
+static int pre_exec(struct hooks *h)
+{
+    (void)h;
+    return run("pre_exec", 0);
+}
+
 static int pre_fork(struct hooks *h, unsigned age)
 {
     (void)h;
     return run("pre_fork", 1, (long)age);
+}
+
+static void forked(struct hooks *h, pid_t pid)
+{
+    (void)h;
+    PyGILState_STATE state = PyGILState_Ensure();
+
+    call("forked", Py_BuildValue("(l)", (long)pid));
+    PyGILState_Release(state);
 }
 
 static void child_exit(struct hooks *h, pid_t pid, unsigned age)
@@ -451,16 +298,16 @@ static void on_exit_hook(struct hooks *h)
     run("on_exit", 0);
 }
 
-static int post_fork(struct hooks *h, unsigned age)
+static int post_fork(struct hooks *h)
 {
     (void)h;
-    return run("post_fork", 1, (long)age);
+    return run("post_fork", 0);
 }
 
-static int post_worker_init(struct hooks *h, unsigned age)
+static int post_worker_init(struct hooks *h)
 {
     (void)h;
-    return run("post_worker_init", 1, (long)age);
+    return run("post_worker_init", 0);
 }
 
 static void worker_int(struct hooks *h)
@@ -469,16 +316,10 @@ static void worker_int(struct hooks *h)
     run("worker_int", 0);
 }
 
-static void worker_abort(struct hooks *h)
+static void worker_exit(struct hooks *h)
 {
     (void)h;
-    run("worker_abort", 0);
-}
-
-static void worker_exit(struct hooks *h, unsigned age)
-{
-    (void)h;
-    run("worker_exit", 1, (long)age);
+    run("worker_exit", 0);
 }
 
 static bool any_hook(void)
@@ -497,16 +338,18 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
 {
     interp_plug(h);
     h->on_starting = on_starting;
+    h->listening = listening;
     h->when_ready = when_ready;
     h->on_reload = on_reload;
+    h->pre_exec = pre_exec;
     h->pre_fork = pre_fork;
+    h->forked = forked;
     h->child_exit = child_exit;
     h->nworkers_changed = nworkers_changed;
     h->on_exit = on_exit_hook;
     h->post_fork = post_fork;
     h->post_worker_init = post_worker_init;
     h->worker_int = worker_int;
-    h->worker_abort = worker_abort;
     h->worker_exit = worker_exit;
     if (any_hook() && make_module(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The stand-ins for server hooks could not be made");
@@ -524,10 +367,13 @@ static int wrap(PyObject **out, const char *name)
     if (!hook) {
         return 0;
     }
-    PyObject *caller = caller_of(name);
+    PyObject *caller = standin(name);
     if (caller) {
         *out = PyObject_CallFunctionObjArgs(caller, hook, NULL);
         Py_DECREF(caller);
+    }
+    if (!*out && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_RuntimeError, "there are no stand-ins to call it with");
     }
     return *out ? 0 : -1;
 }
@@ -543,20 +389,17 @@ void pyhooks_around_finish(struct pyhooks_around *a)
     Py_CLEAR(a->post);
 }
 
-int pyhooks_before_request(const struct pyhooks_around *a, PyObject *env)
+PyObject *pyhooks_before_request(const struct pyhooks_around *a, PyObject *env)
 {
-    PyObject *r = PyObject_CallFunctionObjArgs(a->pre, env, NULL);
-
-    Py_XDECREF(r);
-    return r ? 0 : -1;
+    return PyObject_CallFunctionObjArgs(a->pre, env, NULL);
 }
 
-void pyhooks_after_request(const struct pyhooks_around *a, PyObject *env, PyObject *status, PyObject *headers)
+void pyhooks_after_request(const struct pyhooks_around *a, PyObject *args)
 {
-    PyObject *r = PyObject_CallFunctionObjArgs(a->post, env, status, headers, NULL);
+    PyObject *r = args ? PyObject_CallObject(a->post, args) : NULL;
 
     if (!r) {
-        pyerror_log(LOG_LEVEL_ERROR, "The server hook post_request raised:");
+        pyerror_log(LOG_LEVEL_ERROR, "Exception in post_request hook");
     }
     Py_XDECREF(r);
 }

@@ -26,6 +26,7 @@ struct call {
     PyObject *environ;  /* owned */
     PyObject *iterable; /* owned: what the application returned */
     PyObject *iterator; /* owned; NULL when `iterable` was taken whole */
+    PyObject *request;  /* owned: what the hook pre_request saw; NULL: there is none */
     struct call *next;  /* in the free list */
 };
 
@@ -227,7 +228,7 @@ static enum app_result begin(struct app *a, struct exchange *x)
         return failed(x);
     }
     c->environ = environ_make(w->environ, x, c->input);
-    if (!c->environ || (w->around.pre && pyhooks_before_request(&w->around, c->environ) < 0)) {
+    if (!c->environ || (w->around.pre && !(c->request = pyhooks_before_request(&w->around, c->environ)))) {
         return failed(x);
     }
 
@@ -280,11 +281,15 @@ static void call_post_request(struct wsgi *w, struct call *c, const struct respo
         ok = pair && PyList_Append(headers, pair) == 0;
         Py_XDECREF(pair);
     }
-    if (ok) {
-        pyhooks_after_request(&w->around, c->environ, status, headers);
-    } else {
-        pyerror_log(LOG_LEVEL_ERROR, "post_request could not be called");
-    }
+    PyObject *length = r->content_length < 0 ? Py_None : NULL;
+    Py_XINCREF(length);
+    length = length ? length : PyLong_FromLongLong(r->content_length);
+    PyObject *args = ok && length ? Py_BuildValue("(OOOOKO)", c->request ? c->request : Py_None, c->environ, status,
+                                                  headers, (unsigned long long)r->body_bytes, length)
+                                  : NULL;
+    pyhooks_after_request(&w->around, args);
+    Py_XDECREF(args);
+    Py_XDECREF(length);
     Py_XDECREF(headers);
     Py_XDECREF(status);
 }
@@ -304,6 +309,7 @@ static void end(struct app *a, struct exchange *x)
     if (w->around.post && c->environ) {
         call_post_request(w, c, &x->response);
     }
+    Py_CLEAR(c->request);
     Py_CLEAR(c->iterator);
     Py_CLEAR(c->iterable);
     Py_CLEAR(c->environ);

@@ -4,6 +4,7 @@
  * gives up as gunicorn does. */
 #pragma once
 
+#include <stddef.h>
 #include <sys/types.h>
 
 struct hooks {
@@ -16,17 +17,23 @@ struct hooks {
     void (*wait_begin)(struct hooks *h);
     void (*wait_end)(struct hooks *h);
 
-    /* The configuration file's server hooks; nothing when it defines none. */
+    /* The configuration file's server hooks; nothing when it defines none. worker_abort is not among them: it is called
+     * by the interpreter's own handler of SIGABRT. */
     int (*on_starting)(struct hooks *h);
     int (*when_ready)(struct hooks *h);
     void (*on_reload)(struct hooks *h);
+    int (*pre_exec)(struct hooks *h);
     int (*pre_fork)(struct hooks *h, unsigned age);
     void (*child_exit)(struct hooks *h, pid_t pid, unsigned age);
     void (*nworkers_changed)(struct hooks *h, int now, int before);
     void (*on_exit)(struct hooks *h);
-    int (*post_fork)(struct hooks *h, unsigned age);        /* in the worker, before the application is loaded */
-    int (*post_worker_init)(struct hooks *h, unsigned age); /* in the worker, after it is loaded */
+    int (*post_fork)(struct hooks *h);        /* in the worker, before the application is loaded */
+    int (*post_worker_init)(struct hooks *h); /* in the worker, after it is loaded */
     void (*worker_int)(struct hooks *h);
-    void (*worker_abort)(struct hooks *h);
-    void (*worker_exit)(struct hooks *h, unsigned age);
+    void (*worker_exit)(struct hooks *h);
+
+    /* What their arguments know besides: the listening sockets from now on; the worker whose pre_fork was called last
+     * is this process (told in the master and, with its own pid, in the worker). */
+    void (*listening)(struct hooks *h, const int *fds, size_t n);
+    void (*forked)(struct hooks *h, pid_t pid);
 };

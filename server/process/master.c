@@ -52,6 +52,7 @@ struct master {
     pid_t trial;           /* of a reload; 0: none */
     uint64_t trial_end_us; /* when it is killed */
     bool trial_good;       /* it ended well: the next image may come */
+    bool upgrading;        /* it was USR2 that asked for it: another hook */
 
     int status;          /* to leave with */
     const char *reason;  /* why, when not 0 */
@@ -191,6 +192,7 @@ static int spawn(struct master *m, struct seat *seat)
     if (pid == 0) {
         hooks->after_fork_child(hooks);
         become_worker(m, slot, seat);
+        hooks->forked(hooks, getpid());
         return 1;
     }
     r = pid < 0 ? -errno : 0;
@@ -200,6 +202,7 @@ static int spawn(struct master *m, struct seat *seat)
         atomic_store(&scoreboard_slot(m->deps.scoreboard, slot)->state, SLOT_FREE);
         return r;
     }
+    hooks->forked(hooks, pid);
     children_add(&m->children, &(struct child){.pid = pid, .slot = slot, .age = m->age, .spawned_us = clock_mono_us()});
     return 0;
 }
@@ -337,7 +340,6 @@ static void reap(struct master *m)
 static void reload(struct master *m)
 {
     int seconds = m->deps.settings->timeout;
-    log_info("Hang up: Master");
     kill_trial(m); /* what it tries may have changed since */
     m->trial_good = false;
     pid_t pid = trial_start(m->deps.launch);
@@ -408,9 +410,12 @@ static void obey_serving(struct master *m, int sig)
         break;
     case SIGUSR2:
         log_info("USR2 is handled as HUP: a reload executes the new program in place");
+        m->upgrading = true;
         reload(m);
         break;
     case SIGHUP:
+        log_info("Hang up: Master");
+        m->upgrading = false;
         reload(m);
         break;
     case SIGUSR1:
@@ -629,6 +634,18 @@ static void log_listeners(const struct master *m)
     buf_finish(&urls);
 }
 
+/* For hooks: which sockets these are. */
+static void show_listeners(const struct master *m)
+{
+    const struct listeners *ls = m->deps.listeners;
+    int *fds = calloc(ls->n + 1, sizeof(*fds));
+    for (size_t i = 0; fds && i < ls->n; i++) {
+        fds[i] = ls->list[i].fd;
+    }
+    m->deps.hooks->listening(m->deps.hooks, fds, fds ? ls->n : 0);
+    free(fds);
+}
+
 /* The lines that scripts wait for, and the hooks in between, in gunicorn's order. 0, or -1 when a hook raised. */
 static int announce(struct master *m)
 {
@@ -639,6 +656,7 @@ static int announce(struct master *m)
     if (hooks->on_starting(hooks) < 0) {
         return -1;
     }
+    show_listeners(m);
     log_listeners(m);
     if (!m->deps.handover) {
         log_info("Using worker: %s", m->deps.settings->threads > 1 ? "gthread" : "sync");
@@ -656,6 +674,19 @@ static void start(struct master *m)
     }
 }
 
+/* The last moment of this image: gunicorn's hook for what the signal stood for there. */
+static bool may_go(struct master *m)
+{
+    struct hooks *hooks = m->deps.hooks;
+    if (!m->upgrading) {
+        hooks->on_reload(hooks);
+    } else if (hooks->pre_exec(hooks) < 0) {
+        log_error("Reload refused: the hook pre_exec failed; the old release keeps serving");
+        return false;
+    }
+    return true;
+}
+
 static void finish(struct master *m)
 {
     enum log_level level = m->status == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
@@ -666,6 +697,7 @@ static void finish(struct master *m)
     if (m->reason) {
         log_line(level, "Reason: %s", m->reason);
     }
+    show_listeners(m); /* there are none any more */
     m->deps.hooks->on_exit(m->deps.hooks);
 }
 
@@ -690,10 +722,11 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
         }
         if (m->trial_good && m->stage == SERVING) {
             m->trial_good = false;
-            m->deps.hooks->on_reload(m->deps.hooks);
-            reopen_logs(m);
-            signals_suspend();
-            return MASTER_REEXEC;
+            if (may_go(m)) {
+                reopen_logs(m);
+                signals_suspend();
+                return MASTER_REEXEC;
+            }
         }
         wait_for_news(m);
     }

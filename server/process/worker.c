@@ -309,13 +309,13 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 /* Ends the pool's threads. If some do not come back from the application, the process ends here, as a kill by the
  * master would end it: everything that is about to be freed may still be in their hands. */
-static void stop_pool(struct worker *w, unsigned age)
+static void stop_pool(struct worker *w)
 {
     inline_detach(&w->executor);
     if (!pool_stop(w->pool)) {
         log_warning("Leaving while the application is still computing (pid: %ld)", (long)getpid());
         inline_attach(&w->executor);
-        w->deps->hooks->worker_exit(w->deps->hooks, age);
+        w->deps->hooks->worker_exit(w->deps->hooks);
         log_info("Worker exiting (pid: %ld)", (long)getpid());
         _exit(WORKER_OK);
     }
@@ -384,7 +384,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
 
 no_http:
     if (w->pool) {
-        stop_pool(w, seat->age);
+        stop_pool(w);
     }
     uv_walk(&w->loop, close_handle, NULL);
     while (uv_run(&w->loop, UV_RUN_DEFAULT) != 0) {

@@ -1,0 +1,354 @@
+"""Stand-ins for gunicorn's arbiter, worker, request and response, and one caller for each server hook, which knows its
+arguments. Runs as the module _cwsgi_hooks, made when there is a hook to call; pyhooks.c puts `log(level, text)` and
+`settings`, a dict of all settings, into it before."""
+
+import os
+import sys
+import traceback
+from types import SimpleNamespace
+
+
+class Log:
+    """gunicorn's logger."""
+
+    LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.loglevel = self.LEVELS[cfg.loglevel]
+
+    def log(self, level, msg, *args, exc_info=None, **ignored):
+        if isinstance(level, str):
+            level = self.LEVELS.get(level.lower(), 20)
+        text = str(msg)
+        if args:
+            text %= args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args
+        if exc_info:
+            if isinstance(exc_info, BaseException):
+                exc_info = type(exc_info), exc_info, exc_info.__traceback__
+            elif not isinstance(exc_info, tuple):
+                exc_info = sys.exc_info()
+            text += "\n" + "".join(traceback.format_exception(*exc_info)).rstrip()
+        log(min(max(level // 10 - 1, 0), 4), text)  # noqa: F821
+
+    def debug(self, msg, *args, **kw):
+        self.log(10, msg, *args, **kw)
+
+    def info(self, msg, *args, **kw):
+        self.log(20, msg, *args, **kw)
+
+    def warning(self, msg, *args, **kw):
+        self.log(30, msg, *args, **kw)
+
+    warn = warning
+
+    def error(self, msg, *args, **kw):
+        self.log(40, msg, *args, **kw)
+
+    def exception(self, msg, *args, **kw):
+        self.log(40, msg, *args, **{"exc_info": True, **kw})
+
+    def critical(self, msg, *args, **kw):
+        self.log(50, msg, *args, **kw)
+
+    @property
+    def error_log(self):
+        import logging
+
+        return logging.getLogger("gunicorn.error")
+
+    @property
+    def access_log(self):
+        import logging
+
+        return logging.getLogger("gunicorn.access")
+
+
+class Setting:
+    def __init__(self, name, value):
+        self.name = name
+        self.value = value
+
+    def get(self):
+        return self.value
+
+
+def address_of(text):
+    """What gunicorn makes of an element of `bind`."""
+    if text.startswith("unix:"):
+        return text[7:] if text.startswith("unix://") else text[5:]
+    if text.startswith("fd://"):
+        return int(text[5:])
+    host, colon, port = text.rpartition("://")[2].rpartition(":")
+    if not colon or host.endswith(":") or not port.isdigit():
+        host, port = text, 8000
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+class Config(SimpleNamespace):
+    @property
+    def settings(self):
+        return {name: Setting(name, value) for name, value in vars(self).items()}
+
+    @property
+    def address(self):
+        return [address_of(text) for text in self.bind]
+
+    @property
+    def env(self):
+        return dict(pair.split("=", 1) for pair in self.raw_env)
+
+    @property
+    def is_ssl(self):
+        return bool(self.certfile or self.keyfile)
+
+    @property
+    def uid(self):
+        return self._number(self.user, os.geteuid(), "pwd", "getpwnam", 2)
+
+    @property
+    def gid(self):
+        return self._number(self.group, os.getegid(), "grp", "getgrnam", 2)
+
+    @staticmethod
+    def _number(text, default, module, function, field):
+        if text is None or text.isdigit():
+            return default if text is None else int(text)
+        return getattr(__import__(module), function)(text)[field]
+
+    @property
+    def worker_class_str(self):
+        return "gthread" if self.threads > 1 else "sync"
+
+
+class Listener:
+    """A listening socket that is not Python's: any method of socket.socket, on an object that is gone afterwards."""
+
+    def __init__(self, fd):
+        self._fd = fd
+
+    @property
+    def sock(self):
+        return self
+
+    def fileno(self):
+        return self._fd
+
+    def __getattr__(self, name):
+        import socket
+
+        def call(*args):
+            s = socket.socket(fileno=self._fd)
+            try:
+                return getattr(s, name)(*args)
+            finally:
+                s.detach()
+
+        if callable(getattr(socket.socket, name)) and name != "detach":
+            return call
+        s = socket.socket(fileno=self._fd)
+        try:
+            return getattr(s, name)
+        finally:
+            s.detach()
+
+    def __str__(self):
+        name = self.getsockname()
+        if not isinstance(name, tuple):
+            return "unix:%s" % name
+        host = "[%s]" % name[0] if ":" in name[0] else name[0]
+        return "%s://%s:%d" % ("https" if server.cfg.is_ssl else "http", host, name[1])
+
+
+class Server:
+    """gunicorn's arbiter."""
+
+    master_name = "Master"
+    master_pid = reexec_pid = 0
+    worker_age = 0
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.log = Log(cfg)
+        self.pid = os.getpid()
+        self.address = cfg.address
+        self.proc_name = cfg.proc_name or cfg.default_proc_name
+        self.num_workers = cfg.workers
+        self.timeout = cfg.timeout
+        self.WORKERS = {}  # pid: Worker; those that this image of the master has started
+        self.LISTENERS = []
+
+
+class Worker:
+    pid = "[booting]"
+    alive = True
+    booted = aborted = False
+    nr = 0
+
+    def __init__(self, age):
+        self.age = age
+        self.log = server.log
+        self.cfg = server.cfg
+        self.ppid = server.pid
+        self.timeout = server.timeout / 2
+        self.sockets = server.LISTENERS
+
+    def notify(self):
+        """There is no heartbeat that the application must keep up."""
+
+    def __str__(self):
+        return "<Worker %s>" % self.pid
+
+
+class Request:
+    """Made of the environ, which a hook may have for itself as well."""
+
+    def __init__(self, environ):
+        self.method = environ["REQUEST_METHOD"]
+        self.uri = environ["RAW_URI"]
+        self.path = self.uri.partition("?")[0]
+        self.query = environ["QUERY_STRING"]
+        self.fragment = ""
+        self.scheme = environ["wsgi.url_scheme"]
+        self.version = tuple(map(int, environ["SERVER_PROTOCOL"][5:].split(".")))
+        self.remote_addr = environ["REMOTE_ADDR"], int(environ.get("REMOTE_PORT") or 0)
+        self.peer_addr = self.remote_addr
+        self.body = environ["wsgi.input"]
+        self.trailers = []
+        self.headers = [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key[:5] == "HTTP_"]
+        for key in "CONTENT_TYPE", "CONTENT_LENGTH":
+            if key in environ:
+                self.headers.append((key.replace("_", "-"), environ[key]))
+
+
+class Response:
+    def __init__(self, status, headers, sent, length):
+        self.status = status
+        self.status_code = int(status[:3] or 500)
+        self.headers = headers
+        self.headers_sent = bool(status)
+        self.sent = sent
+        self.response_length = length
+
+
+server = Server(Config(**settings))  # noqa: F821
+worker = None  # in a worker: itself; in the master: the one whose pre_fork was called last
+
+
+def nothing(*args):
+    """Stands for a hook that the configuration does not define."""
+
+
+def listening(*fds):
+    server.LISTENERS[:] = map(Listener, fds)
+
+
+def forked(pid):
+    """In the master and in the new worker: what pre_fork saw, and has perhaps put something into, is that worker."""
+    worker.pid = pid
+    if pid != os.getpid():
+        server.WORKERS[pid] = worker
+
+
+def on_starting(hook):
+    hook(server)
+
+
+when_ready = on_reload = pre_exec = on_exit = on_starting
+
+
+def pre_fork(hook, age):
+    global worker
+    server.worker_age = age
+    worker = Worker(age)
+    hook(server, worker)
+
+
+def child_exit(hook, pid, age):
+    gone = server.WORKERS.pop(pid, None)
+    if gone is None:
+        gone = Worker(age)  # an earlier image of the master has started it
+        gone.pid = pid
+    hook(server, gone)
+
+
+def nworkers_changed(hook, now, before):
+    server.num_workers = now
+    hook(server, now, before or None)
+
+
+def post_fork(hook):
+    if abort:
+        await_abort()
+    hook(server, worker)
+
+
+def post_worker_init(hook):
+    hook(worker)
+    worker.booted = True
+
+
+def worker_int(hook):
+    worker.alive = False
+    hook(worker)
+
+
+def worker_exit(hook):
+    hook(server, worker)
+
+
+abort, at_exit = settings["worker_abort"], settings["worker_exit"]  # noqa: F821
+
+
+def await_abort():
+    """The master sends SIGABRT when a request takes too long. In the main thread, so that the hook sees where the
+    application is; that thread runs no Python when others run the application, and then one of its own waits."""
+    import signal
+
+    def on_abort(*ignored):
+        worker.alive, worker.aborted = False, True
+        for hook, args in (abort, (worker,)), (at_exit or nothing, (server, worker)):
+            try:
+                hook(*args)
+            except Exception:
+                server.log.exception("Exception in worker process")
+        server.log.info("Worker exiting (pid: %s)", worker.pid)
+        sys.stdout.flush()
+        os._exit(1)
+
+    def watch():
+        while signal.SIGABRT not in os.read(ours, 1):
+            pass
+        on_abort()
+
+    if server.cfg.threads == 1:
+        signal.signal(signal.SIGABRT, on_abort)
+        return
+    import threading
+
+    ours, python = os.pipe()
+    os.set_blocking(python, False)
+    signal.signal(signal.SIGABRT, lambda *ignored: None)
+    signal.set_wakeup_fd(python, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True, name="worker_abort").start()
+
+
+def pre_request(hook):
+    def call(environ):
+        request = Request(environ)
+        hook(worker, request)
+        return request
+
+    return call
+
+
+def post_request(hook):
+    code = getattr(hook, "__code__", None)
+    bound = getattr(hook, "__self__", None) is not None
+    count = code.co_argcount - bound if code and not code.co_flags & 4 else 4
+
+    def call(request, environ, *response):
+        worker.nr += 1
+        hook(*(worker, request or Request(environ), environ, Response(*response))[:count])
+
+    return call

@@ -1,0 +1,338 @@
+"""Idioms of published gunicorn.conf.py files: each does here what its author meant."""
+
+import json
+import os
+import re
+import textwrap
+
+import pytest
+
+from harness import PRODUCT, THREADED, environment, ours, wait_until
+
+
+@pytest.fixture
+def configured(server, folder):
+    def start(config, *args, app="probe:app", **options):
+        (folder / "gunicorn.conf.py").write_text(textwrap.dedent(config))
+        return server(app, *args, folder=folder, **options)
+
+    return start
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
+def test_workers_from_the_number_of_processors(configured):
+    s = configured("import multiprocessing\nworkers = min(multiprocessing.cpu_count() * 2 + 1, 3)\n")
+    s.workers(min(os.cpu_count() * 2 + 1, 3))
+
+
+def test_settings_from_environment_variables(configured):
+    config = """
+        import os
+        for k, v in os.environ.items():
+            if k.startswith("GUNICORN_") and k != "GUNICORN_CMD_ARGS":
+                locals()[k.split("_", 1)[1].lower()] = v
+        loglevel = os.getenv("LOG_LEVEL", "info")
+    """
+    s = configured(config, env=environment(GUNICORN_WORKERS="2", LOG_LEVEL="warning", GUNICORN_RAW_ENV="TIER=gold"))
+    s.workers(2)
+    assert "[INFO]" not in s.log()
+    assert s.get("/variables?names=TIER").text == "gold"
+
+
+def test_prometheus_marks_dead_processes(configured, folder):
+    (folder / "prometheus_client").mkdir()
+    (folder / "prometheus_client" / "__init__.py").write_text("")
+    (folder / "prometheus_client" / "multiprocess.py").write_text(
+        "def mark_process_dead(pid):\n    open('dead.txt', 'a').write('%d\\n' % pid)\n"
+    )
+    s = configured(
+        """
+        from prometheus_client import multiprocess
+
+        def child_exit(server, worker):
+            multiprocess.mark_process_dead(worker.pid)
+        """
+    )
+    (worker,) = s.ready_workers(1)
+    s.signal("HUP")
+    wait_until(lambda: str(worker) in read(folder / "dead.txt").split(), "the worker that went is marked")
+
+
+def test_monitoring_begins_in_the_worker(configured, folder):
+    (folder / "agent.py").write_text(
+        "import os\nstarted = []\ndef initialize(**options):\n    started.append(os.getpid())\n"
+    )
+    (folder / "monitored.py").write_text(
+        "import agent\nassert agent.started\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n    return [b'%d' % agent.started[0]]\n"
+    )
+    s = configured(
+        """
+        def post_fork(server, worker):
+            import agent
+            agent.initialize(dsn="https://key@host/1", release=worker.cfg.proc_name)
+            server.log.info("Worker spawned (pid: %s)", worker.pid)
+        """,
+        app="monitored:app",
+    )
+    wait_until(lambda: "Worker spawned" in s.log(), "the hook has run")
+    (worker,) = s.ready_workers(1)
+    assert s.get("/").text == str(worker)
+
+
+def test_ready_file(configured, folder):
+    s = configured(
+        """
+        import os
+
+        def when_ready(server):
+            server.log.info("Server is ready. Spawning workers")
+            open("app-initialized", "w").write(" ".join(str(a) for a in server.address))
+
+        def on_exit(server):
+            os.unlink("app-initialized")
+        """
+    )
+    wait_until((folder / "app-initialized").exists, "the file is there")
+    assert "Server is ready. Spawning workers\n" in s.log()
+    assert read(folder / "app-initialized") == f"('127.0.0.1', {s.port})"
+    s.stop()
+    assert not (folder / "app-initialized").exists()
+
+
+def test_time_of_a_request_is_kept_with_the_request(configured):
+    s = configured(
+        """
+        import time
+
+        def pre_request(worker, req):
+            req.start_time = time.time()
+            worker.log.debug("%s %s" % (req.method, req.path))
+
+        def post_request(worker, req, environ, resp):
+            took = time.time() - req.start_time
+            agent = dict(req.headers).get("USER-AGENT")
+            worker.log.info("%s %s?%s %s %s took %s", req.method, req.path, req.query, resp.status, agent, took >= 0)
+        """
+    )
+    assert s.get("/page?a=1", "User-Agent: tester").status == 200
+    s.wait_log("GET /page?a=1 200 OK tester took True\n")
+
+
+@pytest.mark.parametrize("arguments", ["worker, req", "worker, req, environ", "worker, req, environ, resp"])
+def test_post_request_takes_two_to_four_arguments(configured, arguments):
+    s = configured(f"def post_request({arguments}):\n    worker.log.info('done %s', req.uri)\n")
+    assert s.get("/x").status == 200
+    s.wait_log("done /x\n")
+
+
+def test_each_worker_gets_the_lowest_free_number(configured, folder):
+    s = configured(
+        """
+        import os
+
+        def on_starting(server):
+            server._worker_id_overload = set()
+
+        def nworkers_changed(server, new_value, old_value):
+            server._worker_id_current_workers = new_value
+
+        def _next_worker_id(server):
+            if server._worker_id_overload:
+                return server._worker_id_overload.pop()
+            in_use = set(w._worker_id for w in tuple(server.WORKERS.values()) if w.alive)
+            free = set(range(1, server._worker_id_current_workers + 1)) - in_use
+            return free.pop()
+
+        def on_reload(server):
+            server._worker_id_overload = set(range(1, server.cfg.workers + 1))
+
+        def pre_fork(server, worker):
+            worker._worker_id = _next_worker_id(server)
+
+        def post_fork(server, worker):
+            os.environ["APP_WORKER_ID"] = str(worker._worker_id)
+            with open("ids.txt", "a") as f:
+                print(worker._worker_id, worker.pid, file=f)
+        """,
+        "-w", "3",
+    )  # fmt: skip
+    ids = lambda: [line.split() for line in read(folder / "ids.txt").splitlines()]  # noqa: E731
+    wait_until(lambda: len(ids()) == 3, "three have one")
+    assert sorted(i for i, _ in ids()) == ["1", "2", "3"]
+    gone, pid = ids()[1]
+    s.ready_workers(3)
+    os.kill(int(pid), 9)
+    wait_until(lambda: len(ids()) == 4, "another worker has come")
+    assert ids()[3][0] == gone
+
+
+def test_interrupted_worker_shows_its_threads(configured):
+    s = configured(
+        """
+        def worker_int(worker):
+            worker.log.info("worker received INT or QUIT signal")
+            import threading, sys, traceback
+            id2name = {th.ident: th.name for th in threading.enumerate()}
+            code = []
+            for thread_id, stack in sys._current_frames().items():
+                code.append("\\n# Thread: %s(%d)" % (id2name.get(thread_id, ""), thread_id))
+                for filename, lineno, name, line in traceback.extract_stack(stack):
+                    code.append('File: "%s", line %d, in %s' % (filename, lineno, name))
+            worker.log.info("\\n".join(code))
+        """
+    )
+    (worker,) = s.ready_workers(1)
+    os.kill(worker, 2)
+    s.wait_log("worker received INT or QUIT signal\n")
+    s.wait_log("# Thread: MainThread(")
+
+
+@ours
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_worker_that_takes_too_long_calls_its_hook(configured, folder, threads):
+    (folder / "slow.py").write_text(
+        "import time\ndef app(environ, start_response):\n    for _ in range(1000):\n        time.sleep(0.1)\n"
+    )
+    s = configured(
+        """
+        timeout = 1
+
+        def worker_abort(worker):
+            import sys, traceback
+            worker.log.info("worker received SIGABRT signal: %s", worker.pid)
+            for stack in sys._current_frames().values():
+                worker.log.info("at %s", [f.name for f in traceback.extract_stack(stack)])
+
+        def worker_exit(server, worker):
+            server.log.info("farewell of %s", worker.pid)
+        """,
+        "--threads", threads,
+        app="slow:app",
+    )  # fmt: skip
+    (worker,) = s.ready_workers(1)
+    c = s.connect()
+    c.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    s.wait_log(f"worker received SIGABRT signal: {worker}\n")
+    s.wait_log(f"farewell of {worker}\n")
+    s.wait_log(f"Worker (pid:{worker}) exited with code 1.\n")
+    assert re.search(r"at \[.*'app'", s.log())
+    c.close()
+    s.tracebacks_expected = True
+
+
+def test_each_worker_seeds_and_connects_for_itself(configured, folder):
+    (folder / "pool.py").write_text("import os\npid = os.getpid()\ndef dispose():\n    global pid\n    pid = os.getpid()\n")
+    (folder / "db.py").write_text(
+        "import pool\ndef app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n    return [b'%d' % pool.pid]\n"
+    )
+    s = configured(
+        """
+        import random
+        preload_app = True
+
+        def post_fork(server, worker):
+            random.seed()
+            import pool
+            pool.dispose()
+        """,
+        app="db:app",
+    )
+    (worker,) = s.ready_workers(1)
+    assert s.get("/").text == str(worker)
+
+
+def test_listening_sockets_and_settings_are_shown(configured, folder):
+    s = configured(
+        """
+        import json, socket
+
+        def when_ready(server):
+            sock = server.LISTENERS[0]
+            sock.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            facts = {
+                "names": [list(l.getsockname()) for l in server.LISTENERS],
+                "text": str(sock),
+                "keepalive": sock.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                "bind": server.cfg.bind,
+                "timeout": server.cfg.settings["timeout"].get(),
+                "class": server.cfg.worker_class_str,
+                "ssl": bool(server.cfg.is_ssl),
+                "env": server.cfg.env,
+                "pid": server.pid,
+                "workers": server.num_workers,
+            }
+            json.dump(facts, open("facts.tmp", "w"))
+            import os
+            os.rename("facts.tmp", "facts.json")
+
+        def on_exit(server):
+            server.log.info("left: %d listeners, %d workers", len(server.LISTENERS), len(server.WORKERS))
+
+        raw_env = ["A=b=c"]
+        """
+    )
+    wait_until((folder / "facts.json").exists, "the hook has run")
+    assert json.loads((folder / "facts.json").read_text()) == {
+        "names": [["127.0.0.1", s.port]],
+        "text": f"http://127.0.0.1:{s.port}",
+        "keepalive": 1,
+        "bind": [f"127.0.0.1:{s.port}"],
+        "timeout": 30,
+        "class": "gthread" if THREADED else "sync",
+        "ssl": False,
+        "env": {"A": "b=c"},
+        "pid": s.pid,
+        "workers": 1,
+    }
+    s.stop()
+    assert "left: 0 listeners, 0 workers\n" in s.log()
+
+
+def test_environment_names_the_server_software(configured):
+    s = configured("import os\n")
+    assert s.get("/variables?names=SERVER_SOFTWARE").text.startswith(PRODUCT + "/")
+
+
+@ours
+def test_hook_before_the_new_program(configured):
+    s = configured("def pre_exec(server):\n    server.log.info('Forked child, re-executing.')\n")
+    s.ready_workers(1)
+    s.signal("USR2")
+    s.wait_log("Forked child, re-executing.\n")
+
+
+@ours
+def test_hook_before_the_new_program_that_raises_refuses_it(configured):
+    s = configured("def pre_exec(server):\n    raise RuntimeError('not now')\n")
+    workers = s.ready_workers(1)
+    s.tracebacks_expected = True
+    s.signal("USR2")
+    s.wait_log("Reload refused: the hook pre_exec failed")
+    assert s.ready_workers(1) == workers
+
+
+def test_hook_before_a_request_that_raises_answers_500(configured):
+    s = configured("def pre_request(worker, req):\n    raise RuntimeError('no')\n")
+    s.tracebacks_expected = True
+    assert s.get("/").status == 500
+    assert "Error handling request GET /" in s.log()
+
+
+def test_hook_after_a_request_that_raises_is_logged(configured):
+    s = configured("def post_request(worker, req):\n    raise RuntimeError('no')\n")
+    s.tracebacks_expected = True
+    assert s.get("/").status == 200
+    s.wait_log("Exception in post_request hook\n")
+    assert s.get("/").status == 200
+
+
+def test_hook_after_fork_that_raises_is_a_failed_boot(configured):
+    s = configured("def post_fork(server, worker):\n    raise RuntimeError('no')\n", wait=False)
+    s.status_expected, s.tracebacks_expected = 3, True
+    assert s.wait() == 3
