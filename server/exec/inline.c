@@ -95,13 +95,17 @@ static void step(struct inline_executor *e, struct exchange *x)
             return;
         }
         result = app->begin(app, x);
-        exchange_send(x);
+        if (result != APP_FAILED) { /* else what there is must not begin an answer that cannot be completed */
+            exchange_send(x);
+        }
     }
     /* PEP 3333: each piece is sent before the next one is asked for. */
     int pieces = 0;
     while (result == APP_MORE && !x->aborted && pieces < PIECES_A_TURN && exchange_wants_more(x)) {
         result = app->next(app, x);
-        exchange_send(x);
+        if (result != APP_FAILED) {
+            exchange_send(x);
+        }
         pieces++;
     }
     if (result == APP_MORE && !x->aborted) {

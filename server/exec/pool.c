@@ -180,10 +180,12 @@ static bool call(struct runner *r, struct exchange *x)
         }
         result = app->next(app, x);
     }
-    pthread_mutex_lock(&p->lock);
-    post(p, x, SEND);
-    pthread_mutex_unlock(&p->lock);
-    uv_async_send(&p->posted_any);
+    if (result == APP_DONE) { /* else what there is must not begin an answer that cannot be completed */
+        pthread_mutex_lock(&p->lock);
+        post(p, x, SEND);
+        pthread_mutex_unlock(&p->lock);
+        uv_async_send(&p->posted_any);
+    }
     app->end(app, x);
     return result == APP_DONE;
 }

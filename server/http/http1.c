@@ -301,6 +301,14 @@ static void refuse_parse_error(struct http1 *h, enum llhttp_errno error)
     }
 }
 
+/* We end the connection though the client would go on: its next request may be on its way, and a plain close would
+ * answer that with a reset, which takes this answer with it. */
+static void end_after_answer(struct http1 *h)
+{
+    h->unread |= h->keep_alive;
+    h->keep_alive = false;
+}
+
 static void submit(struct http1 *h)
 {
     struct exchange *x = h->x;
@@ -535,7 +543,7 @@ static void on_expired(void *p)
     if (h->phase == PHASE_HEAD || h->phase == PHASE_BODY) {
         refuse(h, 408, "The request took too long to arrive");
     } else if (h->phase == PHASE_IDLE) {
-        conn_close(h->conn, false);
+        conn_close(h->conn, true);
     }
 }
 
@@ -566,7 +574,10 @@ static void go_on(struct http1 *h)
         return;
     }
     end_exchange(h);
-    if (!h->keep_alive || conn_draining(h->conn) || conn_broken(h->conn)) {
+    if (conn_draining(h->conn)) {
+        end_after_answer(h);
+    }
+    if (!h->keep_alive || conn_broken(h->conn)) {
         conn_close(h->conn, h->unread || h->ahead.len > 0);
         return;
     }
@@ -591,7 +602,7 @@ static bool make_head(struct http1 *h, struct chunk *out)
 {
     h->framing = framing_of(h->x);
     if (conn_draining(h->conn) || h->http->keepalive_ms == 0 || h->framing == FRAMING_CLOSE) {
-        h->keep_alive = false;
+        end_after_answer(h);
     }
     clock_update(&h->http->clock);
     h->x->response.head_sent = true;
@@ -660,7 +671,7 @@ static void done(struct exchange *x, bool ok)
         return;
     }
     if (!ok) {
-        h->keep_alive = false;
+        end_after_answer(h);
         if (response_refuse(&x->response, 500, "The application failed to answer this request") < 0) {
             conn_abort(h->conn);
             return;

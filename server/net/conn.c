@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -246,11 +247,17 @@ static int start_writer(struct conn *c)
 static void close_when_sent(struct conn *c)
 {
     uv_os_fd_t fd;
-    if (!c->linger) {
+    int unread = 0;
+    if (uv_fileno(&c->u.handle, &fd) < 0) {
         finish(c);
         return;
     }
-    if (uv_fileno(&c->u.handle, &fd) < 0 || shutdown(fd, SHUT_WR) < 0) {
+    /* What has arrived and was not read would become a reset, too. */
+    if (!c->linger && (ioctl(fd, FIONREAD, &unread) < 0 || unread == 0)) {
+        finish(c);
+        return;
+    }
+    if (shutdown(fd, SHUT_WR) < 0) {
         finish(c);
         return;
     }
@@ -686,9 +693,12 @@ void conns_drain(struct conns *cs)
 bool conns_shed(struct conns *cs)
 {
     for (struct conn *c = cs->last; c; c = c->prev) {
-        if (c->state == CONN_OPEN && cs->protocol->is_idle(c->p)) {
+        if (c->state == CONN_LINGER || (c->state == CONN_OPEN && cs->protocol->is_idle(c->p))) {
             conn_close(c, false);
-            return true;
+            if (c->state == CONN_LINGER) {
+                finish(c);
+            }
+            return c->state == CONN_CLOSED;
         }
     }
     return false;

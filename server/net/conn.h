@@ -70,9 +70,9 @@ int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protoco
                const struct conn_limits *limits);
 /* Closes every connection at once. The loop must run until `count` is 0 and handles are closed, before conns_finish. */
 void conns_close_all(struct conns *cs);
-void conns_drain(struct conns *cs); /* see `draining` */
-bool conns_shed(struct conns *cs);  /* closes the connection that has been idle longest, to make room; false: none is */
-void conns_watch(struct conns *cs); /* keeps the sweep going: on_room is called by it, too */
+void conns_drain(struct conns *cs);  /* see `draining` */
+bool conns_shed(struct conns *cs);   /* makes room: ends the one that is idle, or lingers, longest; false: none is */
+void conns_watch(struct conns *cs);  /* keeps the sweep going: on_room is called by it, too */
 void conns_finish(struct conns *cs); /* frees the buffers: after the loop's end */
 
 /* Takes an accepted socket over (closed on failure). 0 or -errno. `tls`: NULL for plain. */
@@ -95,6 +95,7 @@ void conn_set_deadline(struct conn *c, uint64_t ms);
 void conn_pause(struct conn *c); /* no `data` until conn_resume; what the kernel buffers then slows the client */
 void conn_resume(struct conn *c);
 
-/* Sends what is queued, then closes; with `linger`, in the way that lets a client that is still sending read it. */
+/* Sends what is queued, then closes; with `linger`, or when bytes of the client were not read, in the way that lets a
+ * client that is still sending read it. */
 void conn_close(struct conn *c, bool linger);
 void conn_abort(struct conn *c); /* closes now, dropping what is queued: the client sees a reset or a cut */

@@ -190,6 +190,12 @@ def declared(environ, start_response, length, body):
     return [body.encode()]
 
 
+def declared_in_pieces(environ, start_response, length):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", length)])
+    yield b"Hello"
+    yield b", World!"
+
+
 def status(environ, start_response, line):
     start_response(line, [])
     return []

@@ -172,8 +172,17 @@ def test_connection_lives_on_after_a_cut(site):
 
 def test_body_shorter_than_declared_breaks_the_connection(site):
     with site.connect() as c, pytest.raises((Broken, ConnectionResetError)):
-        c.get("/declared?length=50&body=Hello")
+        c.get("/declared_in_pieces?length=50")
     assert site.get("/").body == HELLO
+
+
+@ours  # gunicorn sends what there is
+def test_short_body_that_is_given_at_once_is_an_error(site):
+    with site.connect() as c:
+        reply = c.get("/declared?length=50&body=Hello")
+        assert (reply.status, reply["Connection"]) == (500, "close")
+        assert "Hello" not in reply.text
+        assert c.closed()
 
 
 # Errors of the application.

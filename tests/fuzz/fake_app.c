@@ -177,8 +177,7 @@ static enum app_result complete(struct fake_app *a, struct response *r)
 
 static enum app_result fail(struct fake_app *a, const struct response *r)
 {
-    bool begun = r->head_sent || r->finished || !chunkq_is_empty(&r->queue); /* the executor sends what is there */
-    current(a)->end = begun ? ANSWER_CUT : ANSWER_REPLACED;
+    current(a)->end = r->head_sent ? ANSWER_CUT : ANSWER_REPLACED; /* what waits in the queue is dropped */
     return APP_FAILED;
 }
 

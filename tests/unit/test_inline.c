@@ -260,7 +260,7 @@ static void test_failure_ends_the_exchange_without_success(void **state)
     f->pieces[1] = 1;
     submit(1);
     submit(2);
-    runs("b1f1e1x1b2f2n2f2e2x2R");
+    runs("b1e1x1b2f2n2e2x2R");
 }
 
 static void test_application_never_sees_what_was_aborted_before(void **state)
