@@ -1,7 +1,10 @@
 """Requests that are refused: a clean 4xx, an end of the connection, a line in the access log, and the application is
-never called."""
+never called, neither for them nor for what follows. Each in one piece, byte by byte, and cut at random."""
 
+import random
 import re
+import socket
+import zlib
 
 import pytest
 
@@ -31,28 +34,54 @@ TABLE = [
     row("four words", 400, f"GET /refused HTTP/1.1 x\r\n{HOST}\r\n"),
     row("version 9.9", (400, 505), f"GET /refused HTTP/9.9\r\n{HOST}\r\n"),
     ours_("version 2.0", (400, 505), f"GET /refused HTTP/2.0\r\n{HOST}\r\n"),
+    ours_("version 0.9", (400, 505), f"GET /refused HTTP/0.9\r\n{HOST}\r\n"),
+    ours_("no version, as in HTTP/0.9", 400, "GET /refused\r\n\r\n"),
     row("version in lower case", 400, f"GET /refused http/1.1\r\n{HOST}\r\n"),
     row("version without a point", 400, f"GET /refused HTTP/11\r\n{HOST}\r\n"),
     row("method in lower case", 400, f"get /refused HTTP/1.1\r\n{HOST}\r\n"),
+    row("space before the method", 400, f" GET /refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("two spaces in the request line", 400, f"GET  /refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("tab in the request line", 400, f"GET\t/refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("space behind the version", 400, f"GET /refused HTTP/1.1 \r\n{HOST}\r\n"),
     row("method with a colon", 400, f"G:T /refused HTTP/1.1\r\n{HOST}\r\n"),
     ours_("target without a slash", 400, f"GET refused HTTP/1.1\r\n{HOST}\r\n"),
     ours_("target with a control character", 400, f"GET /refu\x01sed HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("target with a NUL", 400, f"GET /refu\0sed HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("target with DEL", 400, f"GET /refu\x7fsed HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("target with a fragment", 400, f"GET /refused#top HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("authority as the target of GET", 400, f"GET localhost:80 HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("path as the target of CONNECT", (400, 501), f"CONNECT /refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("asterisk as the target of GET", 400, f"GET * HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("relative target with dots", 400, f"GET ../refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("absolute target without a host", 400, f"GET http:///refused HTTP/1.1\r\n{HOST}\r\n"),
+    ours_("absolute target of another scheme", 400, f"GET ftp://localhost/refused HTTP/1.1\r\n{HOST}\r\n"),
     row("request line of 5014 bytes", (400, 414), f"GET /{'a' * 5000} HTTP/1.1\r\n{HOST}\r\n"),
     ours_("no host", 400, "GET /refused HTTP/1.1\r\n\r\n"),
     row("two hosts", 400, f"GET /refused HTTP/1.1\r\n{HOST}{HOST}\r\n"),
     ours_("host with a space", 400, "GET /refused HTTP/1.1\r\nHost: a b\r\n\r\n"),
+    ours_("host with a path", 400, "GET /refused HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    ours_("host with a user", 400, "GET /refused HTTP/1.1\r\nHost: me@localhost\r\n\r\n"),
+    ours_("host with two ports", 400, "GET /refused HTTP/1.1\r\nHost: a:1:2\r\n\r\n"),
+    ours_("two content types", 400, with_head("Content-Type: a/b\r\nContent-Type: text/html\r\n")),
     row("header without a colon", 400, with_head("X-A\r\n")),
     row("header without a name", 400, with_head(": 1\r\n")),
     row("header name with @", 400, with_head("X@A: 1\r\n")),
     row("header name with a space", 400, with_head("X A: 1\r\n")),
     row("space before the colon", 400, with_head("X-A : 1\r\n")),
     row("tab before the colon", 400, with_head("X-A\t: 1\r\n")),
+    row("NUL in a header's name", 400, with_head("X\0A: 1\r\n")),
+    row("control character in a header's name", 400, with_head("X\x01A: 1\r\n")),
+    ours_("CR in a header's name", 400, with_head("X-A\r: 1\r\n")),
+    ours_("letter beyond ASCII in a header's name", 400, with_head("X-\xe4: 1\r\n")),
     row("folded header", 400, with_head("X-A: 1\r\n 2\r\n")),
     row("first header folded", 400, f"GET /refused HTTP/1.1\r\n {HOST}\r\n"),
     row("NUL in a value", 400, with_head("X-A: 1\0\r\n")),
     ours_("control character in a value", 400, with_head("X-A: 1\x01\r\n")),
     row("bare CR in a value", 400, with_head("X-A: 1\rX-B: 2\r\n")),
     row("bare LF in a value", 400, with_head("X-A: 1\nX-B: 2\r\n")),
+    ours_("line that ends in CR alone hides a length", 400, with_head("X-A: 1\rContent-Length: 3\r\n", "abc")),
+    ours_("two CR before the LF", 400, with_head("X-A: 1\r\r\n")),
+    ours_("DEL in a value", 400, with_head("X-A: 1\x7f\r\n")),
     ours_("bare LF everywhere", 400, "GET /refused HTTP/1.1\nHost: localhost\n\n"),
     ours_("bare LF after the request line", 400, f"GET /refused HTTP/1.1\n{HOST}\r\n"),
     row("header of 9000 bytes", 431, with_head(f"X-A: {'a' * 9000}\r\n")),
@@ -72,12 +101,23 @@ TABLE = [
     row("chunked twice", 400, with_head(CHUNKED + CHUNKED, "0\r\n\r\n")),
     row("chunked is not last", (400, 501), with_head("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n")),
     row("unknown coding", (400, 501), with_head("Transfer-Encoding: foo\r\n", "0\r\n\r\n")),
+    ours_("gzip before chunked", (400, 501), with_head("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n")),
+    ours_("chunked twice in a list", (400, 501), with_head("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n")),
+    ours_("chunked with a parameter", (400, 501), with_head("Transfer-Encoding: chunked;a=b\r\n", "0\r\n\r\n")),
+    ours_("chunked behind a vertical tab", (400, 501), with_head("Transfer-Encoding: \x0bchunked\r\n", "0\r\n\r\n")),
+    ours_("empty coding", (400, 501), with_head("Transfer-Encoding: \r\n", "0\r\n\r\n")),
     ours_("gzip alone", (400, 501), with_head("Transfer-Encoding: gzip\r\n", "0\r\n\r\n")),
     ours_("misspelt chunked", (400, 501), with_head("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n")),
     row("chunked in HTTP/1.0", 400, f"POST /refused HTTP/1.0\r\n{HOST}{CHUNKED}\r\n0\r\n\r\n"),
     ours_("chunk size in other letters", 400, with_head(CHUNKED, "zz\r\nabc\r\n0\r\n\r\n")),
     ours_("chunk size missing", 400, with_head(CHUNKED, "\r\nabc\r\n0\r\n\r\n")),
     ours_("chunk size negative", 400, with_head(CHUNKED, "-3\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size with a plus", 400, with_head(CHUNKED, "+3\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size behind a space", 400, with_head(CHUNKED, " 3\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size before a space", 400, with_head(CHUNKED, "3 \r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size with an underscore", 400, with_head(CHUNKED, "0_3\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk extension behind a space", 400, with_head(CHUNKED, "3 ;a=b\r\nabc\r\n0\r\n\r\n")),
+    ours_("chunk size then bare CR", 400, with_head(CHUNKED, "3\rabc\r\n0\r\n\r\n")),
     ours_("chunk size with 0x", 400, with_head(CHUNKED, "0x3\r\nabc\r\n0\r\n\r\n")),
     ours_("chunk size beyond 64 bits", (400, 413), with_head(CHUNKED, "fffffffffffffffff\r\nabc")),
     ours_("chunk size then bare LF", 400, with_head(CHUNKED, "3\nabc\r\n0\r\n\r\n")),
@@ -102,11 +142,39 @@ TABLE = [
 ]
 
 
+NEXT = b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SINGLE_BYTES_MAX = 2000  # what is longer comes in that many pieces
+
+
+def pieces(data, cut):
+    """The bytes as they are sent; at random means the same in each run."""
+    if cut == "whole":
+        return [data]
+    if cut == "bytes":
+        step = -(-len(data) // SINGLE_BYTES_MAX)
+        return [data[i : i + step] for i in range(0, len(data), step)]
+    dice = random.Random(zlib.crc32(data))
+    marks = sorted({0, len(data), *(dice.randrange(len(data)) for _ in range(dice.randrange(1, 12)))})
+    return [data[a:b] for a, b in zip(marks, marks[1:])]
+
+
+def answer_to(site, data, cut):
+    """All that comes back: the server may end the connection before it has seen everything."""
+    with site.connect() as c:
+        try:
+            for piece in pieces(data, cut):
+                c.send(piece)
+        except OSError:
+            pass
+        return c.take_rest()
+
+
+@pytest.mark.parametrize("cut", ["whole", "bytes", "random"])
 @pytest.mark.parametrize("status, request_text", TABLE)
-def test_is_refused(site, status, request_text):
+def test_is_refused(site, status, request_text, cut):
     lines, calls = len(site.access()), len(site.calls())
     statuses = (status,) if isinstance(status, int) else status
-    raw = site.send_raw(request_text.encode("latin-1"))
+    raw = answer_to(site, request_text.encode("latin-1") + NEXT, cut)
     head, _, body = raw.partition(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.[01] (\d{3}) [^\r\n]+\r\n", raw)
     assert found and int(found[1]) in statuses, raw
@@ -117,6 +185,19 @@ def test_is_refused(site, status, request_text):
     assert site.get("/").status == 200
     if not IS_GUNICORN:  # which writes no line for what it could not parse
         wait_until(lambda: any(f'" {int(found[1])} ' in a for a in site.access()[lines:]), "the refusal is logged")
+
+
+@ours
+@pytest.mark.parametrize("body", [LENGTH + "\r\nab", CHUNKED + "\r\n3\r\nab", CHUNKED + "\r\n3\r\nabc\r\n0\r\n"])
+def test_body_cut_short_is_refused(server, body):
+    s = server("probe:app")
+    with s.connect() as c:
+        c.send(f"POST /refused HTTP/1.1\r\n{HOST}{body}".encode())
+        c.sock.shutdown(socket.SHUT_WR)
+        raw = c.take_rest()
+    assert raw.startswith(b"HTTP/1.1 400 ") and b"\r\nConnection: close\r\n" in raw
+    s.wait_access(r'"POST /refused HTTP/1\.1" 400 ')
+    assert s.calls() == []
 
 
 def test_refusal_is_logged_with_what_was_asked(site):
