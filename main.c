@@ -233,11 +233,12 @@ static int worker_status(enum load_result r)
     return r == LOAD_NOT_AN_APP ? WORKER_APP_ERROR : WORKER_BOOT_ERROR;
 }
 
-/* After a reload a failure is left to the workers, which try again while the old ones serve. */
+/* After a reload a failure is left to the workers, which try again while the old ones serve; with --reload they serve
+ * something else until a file changes. */
 static int preload(struct program *p)
 {
     enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
-    return r == LOAD_OK || p->handover ? GO_ON : worker_status(r);
+    return r == LOAD_OK || p->handover || p->settings.reload ? GO_ON : worker_status(r);
 }
 
 static int open_pidfile(struct program *p, struct buf *error)
@@ -392,6 +393,9 @@ static int boot_worker(struct program *p)
     }
     if (!p->app) {
         enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
+        if (r != LOAD_OK && p->settings.reload) {
+            r = wsgi_create(&p->app, &p->settings, PYHOOKS_STOPGAP);
+        }
         if (r != LOAD_OK) {
             return worker_status(r);
         }

@@ -8,11 +8,13 @@
 #include "python/configfile.h"
 #include "python/interp.h"
 #include "python/pyerror.h"
+#include "python/sources.h"
 #include "python/standins.h"
 #include "server/config/settings.h"
 #include "server/process/hooks.h"
 
 #define MODULE "_cwsgi_hooks"
+#define RELOAD_MODULE "_cwsgi_reload"
 
 /* --- The module -----------------------------------------------------------------------------------------------------
  */
@@ -146,22 +148,45 @@ static PyObject *settings_dict(const struct settings *s)
     return dict;
 }
 
-static int make_module(const struct settings *s)
+/* A module that is made of a text of ours. `values`, a dict, is put into it before, and taken
+ * over; NULL with an exception is passed on. */
+static int make_module(const char *name, const char *source, PyObject *values)
 {
     PyObject *result = NULL;
-    PyObject *module = PyImport_AddModule(MODULE); /* borrowed from sys.modules */
+    PyObject *module = values ? PyImport_AddModule(name) : NULL; /* borrowed from sys.modules */
     PyObject *names = module ? PyModule_GetDict(module) : NULL;
 
-    if (names && put(names, "__builtins__", new_ref(PyEval_GetBuiltins())) == 0 &&
-        put(names, "log", PyCFunction_New(&log_method, NULL)) == 0 && put(names, "settings", settings_dict(s)) == 0) {
-        PyObject *code = Py_CompileString(standins_source, "<" MODULE ">", Py_file_input);
+    if (names && put(names, "__builtins__", new_ref(PyEval_GetBuiltins())) == 0 && PyDict_Update(names, values) == 0) {
+        PyObject *code = Py_CompileString(source, name, Py_file_input);
         if (code) {
             result = PyEval_EvalCode(code, names, names);
         }
         Py_XDECREF(code);
     }
+    Py_XDECREF(values);
     Py_XDECREF(result);
     return result ? 0 : -1;
+}
+
+static int make_standins(const struct settings *s)
+{
+    PyObject *values = PyDict_New();
+
+    if (values &&
+        (put(values, "log", PyCFunction_New(&log_method, NULL)) < 0 || put(values, "settings", settings_dict(s)) < 0)) {
+        Py_CLEAR(values);
+    }
+    return make_module(MODULE, standins_source, values);
+}
+
+static int make_sources(const struct settings *s)
+{
+    PyObject *values = PyDict_New();
+
+    if (values && put(values, "extra", value_of_texts(&s->reload_extra_files)) < 0) {
+        Py_CLEAR(values);
+    }
+    return make_module(RELOAD_MODULE, sources_source, values);
 }
 
 /* --- Calling ---------------------------------------------------------------------------------------------------- */
@@ -322,6 +347,35 @@ static void worker_exit(struct hooks *h)
     run("worker_exit", 0);
 }
 
+/* Gives each path of a list of str. 0, or -1 with an exception. */
+static int give_paths(PyObject *files, void (*each)(void *arg, const char *path), void *arg)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(files); i++) {
+        PyObject *path = PyUnicode_EncodeFSDefault(PyList_GET_ITEM(files, i));
+        if (!path) {
+            return -1;
+        }
+        each(arg, PyBytes_AS_STRING(path));
+        Py_DECREF(path);
+    }
+    return 0;
+}
+
+static void sources(struct hooks *h, void (*each)(void *arg, const char *path), void *arg)
+{
+    (void)h;
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *module = PyImport_ImportModule(RELOAD_MODULE);
+    PyObject *files = module ? PyObject_CallMethod(module, "files", NULL) : NULL;
+
+    if (!files || give_paths(files, each, arg) < 0) {
+        pyerror_log(LOG_LEVEL_ERROR, "There is no way to know which files to watch");
+    }
+    Py_XDECREF(files);
+    Py_XDECREF(module);
+    PyGILState_Release(state);
+}
+
 static bool any_hook(void)
 {
     const struct setting *table = settings_table();
@@ -351,8 +405,12 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     h->post_worker_init = post_worker_init;
     h->worker_int = worker_int;
     h->worker_exit = worker_exit;
-    if (any_hook() && make_module(s) < 0) {
+    h->sources = sources;
+    if (any_hook() && make_standins(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The stand-ins for server hooks could not be made");
+    }
+    if (s->reload && make_sources(s) < 0) {
+        pyerror_log(LOG_LEVEL_ERROR, "There is no way to know which files to watch");
     }
 }
 

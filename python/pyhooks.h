@@ -10,6 +10,9 @@ struct settings;
 /* Fills every pointer of `h` (interp_plug included). After configfile_run, with the interpreter held. */
 void pyhooks_plug(struct hooks *h, const struct settings *s);
 
+/* With --reload: what to serve, as load_app takes it, while the application does not load. */
+#define PYHOOKS_STOPGAP "_cwsgi_reload:stopgap()"
+
 /* The hooks around each request, for wsgi/. A member is NULL when the configuration does not define that hook. */
 struct pyhooks_around {
     struct _object *pre, *post; /* owned */

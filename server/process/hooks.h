@@ -36,4 +36,7 @@ struct hooks {
      * is this process (told in the master and, with its own pid, in the worker). */
     void (*listening)(struct hooks *h, const int *fds, size_t n);
     void (*forked)(struct hooks *h, pid_t pid);
+
+    /* With --reload: each file that is to be watched. */
+    void (*sources)(struct hooks *h, void (*each)(void *arg, const char *path), void *arg);
 };

@@ -24,6 +24,7 @@
 #include "server/process/daemon.h"
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
+#include "server/process/reloader.h"
 
 /* For calls of the application that still run when a worker quits; the master kills it after a second. */
 #define LAST_WORDS_MS 250
@@ -45,12 +46,13 @@ struct worker {
     struct http http;
     struct conns conns;
     struct proxy proxy;
-    struct doors *doors; /* owned */
-    uv_poll_t master;    /* readable: the master is gone */
-    uv_signal_t reopen;  /* SIGUSR1 */
-    uv_async_t told;     /* the signal handler has something to say */
-    atomic_int order;    /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
-    uv_timer_t patience; /* graceful_timeout */
+    struct doors *doors;       /* owned */
+    struct reloader *reloader; /* owned; NULL: no --reload */
+    uv_poll_t master;          /* readable: the master is gone */
+    uv_signal_t reopen;        /* SIGUSR1 */
+    uv_async_t told;           /* the signal handler has something to say */
+    atomic_int order;          /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
+    uv_timer_t patience;       /* graceful_timeout */
     pid_t master_pid;
     uint64_t max_requests; /* 0: no limit */
     enum worker_state state;
@@ -217,6 +219,19 @@ static void on_master_gone(uv_poll_t *poll, int status, int events)
 
 /* Starting */
 
+static int start_reloader(struct worker *w)
+{
+    const struct reloader_deps deps = {
+        .hooks = w->deps->hooks,
+        .scoreboard = w->deps->scoreboard,
+        .slot = w->slot,
+        .master = w->master_pid,
+        .poll = strcasecmp(w->deps->settings->reload_engine, "poll") == 0,
+    };
+    log_warning("Reloader is on. Use in development only!");
+    return reloader_create(&w->reloader, &w->loop, &deps);
+}
+
 static int start_handles(struct worker *w, const struct seat *seat)
 {
     uv_timer_init(&w->loop, &w->patience);
@@ -236,6 +251,9 @@ static int start_handles(struct worker *w, const struct seat *seat)
     }
     w->master.data = w;
     r = uv_poll_start(&w->master, UV_READABLE | UV_DISCONNECT, on_master_gone);
+    if (r == 0 && w->deps->settings->reload) {
+        r = start_reloader(w);
+    }
     return r < 0 ? r : doors_open(&w->doors, &w->loop, w->deps->listeners, &DOORS_EVENTS, w);
 }
 
@@ -395,6 +413,7 @@ no_http:
     pool_destroy(w->pool);
     inline_attach(&w->executor); /* the caller goes on with Python */
     uv_loop_close(&w->loop);
+    reloader_destroy(w->reloader);
     doors_destroy(w->doors);
     free(w);
     return status;
