@@ -7,6 +7,7 @@
 
 #include "python/configfile.h"
 #include "python/interp.h"
+#include "python/loggers.h"
 #include "python/pyerror.h"
 #include "python/sources.h"
 #include "python/standins.h"
@@ -14,6 +15,7 @@
 #include "server/process/hooks.h"
 
 #define MODULE "_cwsgi_hooks"
+#define LOGGING_MODULE "_cwsgi_logging"
 #define RELOAD_MODULE "_cwsgi_reload"
 
 /* --- The module -----------------------------------------------------------------------------------------------------
@@ -187,6 +189,18 @@ static int make_sources(const struct settings *s)
         Py_CLEAR(values);
     }
     return make_module(RELOAD_MODULE, sources_source, values);
+}
+
+static int make_loggers(const struct settings *s)
+{
+    PyObject *values = PyDict_New();
+
+    if (values && (put(values, "fd", PyLong_FromLong(log_fd())) < 0 ||
+                   put(values, "level", PyLong_FromLong(10 * (s->loglevel + 1))) < 0 ||
+                   put(values, "accesslog", value_of_text(s->accesslog)) < 0)) {
+        Py_CLEAR(values);
+    }
+    return make_module(LOGGING_MODULE, loggers_source, values);
 }
 
 /* --- Calling ---------------------------------------------------------------------------------------------------- */
@@ -408,6 +422,9 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     h->sources = sources;
     if (any_hook() && make_standins(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The stand-ins for server hooks could not be made");
+    }
+    if (make_loggers(s) < 0) {
+        pyerror_log(LOG_LEVEL_ERROR, "The logger gunicorn.error could not be made");
     }
     if (s->reload && make_sources(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "There is no way to know which files to watch");

@@ -336,3 +336,45 @@ def test_hook_after_fork_that_raises_is_a_failed_boot(configured):
     s = configured("def post_fork(server, worker):\n    raise RuntimeError('no')\n", wait=False)
     s.status_expected, s.tracebacks_expected = 3, True
     assert s.wait() == 3
+
+
+FLASK = """
+import logging
+log = logging.getLogger("shop")
+gunicorn_logger = logging.getLogger("gunicorn.error")
+log.handlers = gunicorn_logger.handlers
+log.setLevel(gunicorn_logger.level)
+
+def app(environ, start_response):
+    log.debug("not shown")
+    log.info("basket of %s", "Ann\u00e9")
+    gunicorn_logger.error("from the server's own logger")
+    start_response("200 OK", [])
+    return [b"x"]
+"""
+
+
+@pytest.mark.parametrize("file", [None, "server.log"])
+@pytest.mark.parametrize("preload", [False, True])
+def test_application_logs_by_the_servers_logger(configured, folder, file, preload):
+    (folder / "shop.py").write_text(FLASK, encoding="utf-8")
+    args = (["--log-file", file] if file else []) + (["--preload"] if preload else [])
+    s = configured("import os\n", *args, app="shop:app")
+    (worker,) = s.ready_workers(1)
+    if file:
+        os.rename(folder / file, folder / "server-1.log")
+        s.signal("USR1")
+        wait_until((folder / file).exists, "the log is opened again")
+    wait_until(lambda: s.get("/").status and "basket" in (read(folder / file) if file else s.log()), "it is logged")
+    line = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[%d\] \[INFO\] basket of Anné\n" % worker
+    assert re.search(line, s.log())
+    assert f"[{worker}] [ERROR] from the server's own logger\n" in s.log()
+    assert "not shown" not in s.log()
+
+
+def test_configuration_that_imports_logging_does_no_harm(configured, folder):
+    (folder / "shop.py").write_text(FLASK, encoding="utf-8")
+    s = configured("import logging\nlogging.basicConfig()\nloglevel = 'debug'\n", app="shop:app")
+    assert s.get("/").status == 200
+    s.wait_log("[INFO] basket of Anné\n")
+    assert "[DEBUG] not shown\n" in s.log()
