@@ -15,6 +15,7 @@
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
+#include "server/base/syslog.h"
 #include "server/config/cli.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
@@ -36,9 +37,10 @@ struct program { /* owned by main; each member is there from the step that makes
     struct venv venv;
     const char *app_name; /* "hello:app"; borrowed from cli or settings */
     struct hooks hooks;
-    struct tls_context *tls; /* NULL: plain */
-    struct app *app;         /* NULL until loaded */
-    struct pidfile *pidfile; /* NULL: none */
+    struct tls_context *tls;               /* NULL: plain */
+    struct app *app;                       /* NULL until loaded */
+    struct pidfile *pidfile;               /* NULL: none */
+    struct syslog *syslog, *access_syslog; /* NULL: nothing goes there */
     struct listeners listeners;
     struct scoreboard *scoreboard;
     struct master *master;
@@ -177,6 +179,24 @@ static int read_settings(struct program *p, struct buf *error)
     return GO_ON;
 }
 
+static int open_syslog(struct program *p, struct buf *error)
+{
+    const struct settings *s = &p->settings;
+    const char *name = s->syslog_prefix ? s->syslog_prefix : s->proc_name ? s->proc_name : p->app_name;
+    if (!s->syslog) {
+        return GO_ON;
+    }
+    p->syslog = syslog_create(s->syslog_addr, s->syslog_facility, name, "error", error);
+    if (p->syslog && !s->disable_redirect_access_to_syslog) {
+        p->access_syslog = syslog_create(s->syslog_addr, s->syslog_facility, name, "access", error);
+    }
+    if (!p->syslog || (!p->access_syslog && !s->disable_redirect_access_to_syslog)) {
+        return refuse(p, error);
+    }
+    log_to_syslog(p->syslog);
+    return GO_ON;
+}
+
 static int open_log(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
@@ -184,6 +204,9 @@ static int open_log(struct program *p, struct buf *error)
     if (r < 0) {
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));
         return refuse(p, error);
+    }
+    if (open_syslog(p, error) != GO_ON) {
+        return 1;
     }
     settings_warn(s);
     if (s->accesslog && strcmp(s->accesslog, "-") != 0) {
@@ -424,6 +447,7 @@ static int work(struct program *p, const struct seat *seat)
             .listeners = &p->listeners,
             .tls = p->tls,
             .scoreboard = p->scoreboard,
+            .access_syslog = p->access_syslog,
             .app = p->app,
             .hooks = &p->hooks,
         };
@@ -490,6 +514,9 @@ static void tear_down(struct program *p)
     venv_finish(&p->venv);
     settings_finish(&p->settings);
     cli_finish(&p->cli);
+    log_to_syslog(NULL);
+    syslog_destroy(p->syslog);
+    syslog_destroy(p->access_syslog);
     log_close();
 }
 

@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "server/base/sink.h"
+#include "server/base/syslog.h"
 
 static struct {
     int fd;
     char *path; /* owned; NULL: stderr */
     enum log_level level;
+    struct syslog *syslog; /* borrowed; NULL: none */
 } the_log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
 
 static const char *const NAMES[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
@@ -68,6 +70,11 @@ int log_reopen(void)
     return r;
 }
 
+void log_to_syslog(struct syslog *s)
+{
+    the_log.syslog = s;
+}
+
 int log_fd(void)
 {
     return the_log.fd;
@@ -105,6 +112,9 @@ void log_text(enum log_level level, const char *text, size_t len)
     do {
         r = writev(the_log.fd, iov, 3);
     } while (r < 0 && errno == EINTR);
+    if (the_log.syslog) {
+        syslog_record(the_log.syslog, level, text, len);
+    }
     errno = saved;
 }
 

@@ -15,7 +15,12 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 int log_open(const char *path, enum log_level level);
 int log_reopen(void); /* opens the same path again (USR1); 0 or -errno, the old file stays on failure */
 void log_close(void); /* back to stderr; frees what log_open took */
-int log_fd(void);     /* the descriptor lines go to; borrowed; log_reopen keeps its number */
+
+/* Every record goes to syslog as well (borrowed; NULL: no more). */
+struct syslog;
+void log_to_syslog(struct syslog *s);
+
+int log_fd(void); /* the descriptor lines go to; borrowed; log_reopen keeps its number */
 
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -11,12 +11,14 @@
 
 #include "server/base/buf.h"
 #include "server/base/log.h"
+#include "server/base/syslog.h"
 
 #define FLUSH_AT (64 * 1024) /* so much waits at most for the end of the loop's turn */
 
 struct sink {
-    char *path; /* owned; NULL: std_fd */
-    int fd;     /* owned, unless it is std_fd */
+    char *path;            /* owned; NULL: std_fd */
+    int fd;                /* owned, unless it is std_fd; -1: only syslog has the lines */
+    struct syslog *syslog; /* borrowed; NULL: none */
     struct buf lines;
     bool cut;              /* the last line that reached the file is not complete */
     unsigned long dropped; /* bytes that could not be written since the last success */
@@ -63,7 +65,9 @@ int sink_open(struct sink **out, const char *path, int std_fd)
     }
     int r = -ENOMEM;
     s->fd = std_fd;
-    if (strcmp(path, "-") != 0) {
+    if (!path) {
+        s->fd = -1;
+    } else if (strcmp(path, "-") != 0) {
         s->path = strdup(path);
         if (!s->path) {
             goto fail;
@@ -117,6 +121,22 @@ int sink_fd(const struct sink *s)
     return s->fd;
 }
 
+void sink_copy(struct sink *s, struct syslog *to)
+{
+    s->syslog = to;
+}
+
+static void copy_lines(const struct sink *s)
+{
+    const char *p = s->lines.data, *end = p + s->lines.len;
+    while (p < end) {
+        const char *line_end = memchr(p, '\n', (size_t)(end - p));
+        line_end = line_end ? line_end : end;
+        syslog_record(s->syslog, LOG_LEVEL_INFO, p, (size_t)(line_end - p));
+        p = line_end + 1;
+    }
+}
+
 void sink_append(struct sink *s, const char *data, size_t len)
 {
     if (s->lines.len > 0 && s->lines.len + len > FLUSH_AT) {
@@ -132,7 +152,10 @@ void sink_flush(struct sink *s)
     if (s->lines.len == 0) {
         return;
     }
-    size_t done = 0;
+    if (s->syslog) {
+        copy_lines(s);
+    }
+    size_t done = s->fd < 0 ? s->lines.len : 0;
     if (s->cut && write(s->fd, "\n", 1) == 1) {
         s->cut = false; /* what follows is not taken for the rest of that line */
     }

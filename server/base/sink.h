@@ -6,16 +6,18 @@
 #include <stddef.h>
 
 struct sink;
+struct syslog;
 
-/* `path` is copied; "-" stands for `std_fd` (1 or 2), which is borrowed. A missing directory of the file is made
- * (0755 less the umask). 0 or -errno. */
+/* `path` is copied; "-" stands for `std_fd` (1 or 2), which is borrowed; NULL: nowhere but where sink_copy says. A
+ * missing directory of the file is made (0755 less the umask). 0 or -errno. */
 int sink_open(struct sink **out, const char *path, int std_fd);
 void sink_close(struct sink *s); /* flushes; NULL is fine */
 
 /* Opens a log file for appending and makes its missing directories: the descriptor (owned by the caller) or -errno. */
 int sink_open_file(const char *path);
 
-int sink_reopen(struct sink *s); /* 0 or -errno, and then the old file stays */
+void sink_copy(struct sink *s, struct syslog *to); /* each line goes there, too; borrowed */
+int sink_reopen(struct sink *s);                   /* 0 or -errno, and then the old file stays */
 int sink_fd(const struct sink *s);
 
 /* Adds `len` bytes that make up whole lines. Flushes by itself when much has gathered. What cannot be kept or

@@ -42,6 +42,19 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
     return r;
 }
 
+int http_log_to_syslog(struct http *h, const struct settings *s, struct syslog *syslog)
+{
+    if (!h->sink) {
+        h->format = accesslog_create(s->access_log_format);
+        int r = h->format ? sink_open(&h->sink, NULL, -1) : -ENOMEM;
+        if (r < 0) {
+            return r;
+        }
+    }
+    sink_copy(h->sink, syslog);
+    return 0;
+}
+
 void http_finish(struct http *h)
 {
     while (h->free) {

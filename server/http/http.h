@@ -16,6 +16,7 @@ struct protocol;
 struct settings;
 struct sink;
 struct slot;
+struct syslog;
 
 struct http {
     struct executor *executor; /* borrowed */
@@ -35,6 +36,8 @@ struct http {
 
 /* Opens the access log. 0 or -errno. All pointers are borrowed and must outlive it. */
 int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot);
+/* The access log goes to syslog as well (borrowed), also when it has no file. 0 or -ENOMEM. */
+int http_log_to_syslog(struct http *h, const struct settings *s, struct syslog *syslog);
 void http_finish(struct http *h); /* after all connections are gone */
 
 const struct protocol *http_protocol(void); /* its context is a struct http */

@@ -369,8 +369,11 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         }
     }
     r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot);
+    if (r == 0 && deps->access_syslog) {
+        r = http_log_to_syslog(&w->http, s, deps->access_syslog);
+    }
     if (r < 0) {
-        log_error("Cannot open the access log %s: %s", s->accesslog, strerror(-r));
+        log_error("Cannot open the access log %s: %s", s->accesslog ? s->accesslog : "", strerror(-r));
         goto no_http;
     }
     const struct conn_limits limits = {.max = (size_t)s->worker_connections,

@@ -11,6 +11,7 @@ struct hooks;
 struct listeners;
 struct scoreboard;
 struct settings;
+struct syslog;
 struct tls_context;
 
 /* A place in the process table, as the master hands it to its child. */
@@ -32,6 +33,7 @@ struct worker_deps { /* all borrowed, outlive the call */
     struct listeners *listeners;
     struct tls_context *tls; /* NULL: plain */
     struct scoreboard *scoreboard;
+    struct syslog *access_syslog; /* NULL: the access log does not go there */
     struct app *app;
     struct hooks *hooks;
 };

@@ -1,0 +1,128 @@
+/* outlet.c - a socket to a collector of records. */
+#include "server/base/outlet.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/base/buf.h"
+#include "server/base/clock.h"
+
+#define RETRY_US UINT64_C(1000000)
+#define CONNECT_MS 2000 /* at the start, and in a new worker */
+
+/* 0 or -errno. Later a connection is not waited for: until it is there, records are lost. */
+static int connect_now(struct outlet *o, bool wait)
+{
+    int r = 0;
+    o->fd = socket(o->address.any.sa_family, o->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (o->fd < 0) {
+        return -errno;
+    }
+    if (connect(o->fd, &o->address.any, o->address_len) < 0) {
+        r = -errno;
+    }
+    if (r == -EINPROGRESS) {
+        struct pollfd p = {.fd = o->fd, .events = POLLOUT};
+        socklen_t len = sizeof(r);
+        r = !wait || poll(&p, 1, CONNECT_MS) == 1 ? 0 : -ETIMEDOUT;
+        if (wait && r == 0 && getsockopt(o->fd, SOL_SOCKET, SO_ERROR, &r, &len) == 0) {
+            r = -r;
+        }
+    }
+    if (r < 0) {
+        close(o->fd);
+        o->fd = -1;
+    }
+    return r;
+}
+
+static int find(struct outlet *o, const char *where, const char *port, struct buf *error)
+{
+    if (!port) {
+        o->address.un.sun_family = AF_UNIX;
+        o->address_len = sizeof(o->address.un);
+        if (strlen(where) >= sizeof(o->address.un.sun_path)) {
+            buf_printf(error, "'%s' is too long for the path of a socket", where);
+            return -1;
+        }
+        strcpy(o->address.un.sun_path, where);
+        return 0;
+    }
+    struct addrinfo hints = {.ai_socktype = o->type, .ai_flags = AI_NUMERICSERV}, *found = NULL;
+    int r = getaddrinfo(where, port, &hints, &found);
+    if (r != 0) {
+        buf_printf(error, "Can't find %s, port %s: %s", where, port, gai_strerror(r));
+        return -1;
+    }
+    memcpy(&o->address, found->ai_addr, found->ai_addrlen);
+    o->address_len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+int outlet_open(struct outlet *o, const char *where, const char *port, int type, struct buf *error)
+{
+    *o = (struct outlet){.type = type ? type : SOCK_DGRAM, .fd = -1, .owner = getpid()};
+    pthread_mutex_init(&o->lock, NULL);
+    if (find(o, where, port, error) < 0) {
+        return -1;
+    }
+    int r = connect_now(o, true);
+    if (r == -EPROTOTYPE && !type) {
+        o->type = SOCK_STREAM;
+        r = connect_now(o, true);
+    }
+    if (r < 0) {
+        buf_printf(error, "Can't connect to %s%s%s: %s", where, port ? ", port " : "", port ? port : "", strerror(-r));
+    }
+    return r < 0 ? -1 : 0;
+}
+
+void outlet_close(struct outlet *o)
+{
+    if (o->fd >= 0) {
+        close(o->fd);
+        o->fd = -1;
+    }
+}
+
+static bool is_connected(struct outlet *o)
+{
+    if (o->type == SOCK_STREAM && o->owner != getpid()) { /* after a fork: our own */
+        outlet_close(o);
+        o->owner = getpid();
+        return connect_now(o, true) == 0;
+    }
+    if (o->fd < 0 && clock_mono_us() >= o->retry_us) {
+        o->retry_us = clock_mono_us() + RETRY_US;
+        connect_now(o, false);
+    }
+    return o->fd >= 0;
+}
+
+void outlet_send(struct outlet *o, const char *data, size_t len)
+{
+    int saved = errno;
+    pthread_mutex_lock(&o->lock);
+    /* Twice, since a collector that was started anew is found by another connection only. */
+    for (int i = 0; i < 2 && is_connected(o); i++) {
+        ssize_t n;
+        do {
+            n = send(o->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        } while (n < 0 && errno == EINTR);
+        bool cut = o->type == SOCK_STREAM && n >= 0 && (size_t)n < len;
+        bool gone = n < 0 && (errno == ECONNREFUSED || errno == ENOTCONN || errno == ECONNRESET || errno == EPIPE);
+        if (cut || gone) {
+            outlet_close(o); /* what is behind half a record could not be read */
+        }
+        if (!gone) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&o->lock);
+    errno = saved;
+}

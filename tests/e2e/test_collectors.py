@@ -1,0 +1,142 @@
+"""What the server sends to others: the logs to syslog."""
+
+import os
+import re
+import socket
+import threading
+
+import pytest
+
+from harness import BOUND, environment, free_port, ours, run, wait_until
+
+
+class Collector:
+    """A daemon that only listens: `records` has what came, each record as sent."""
+
+    def __init__(self, family, kind, address):
+        self.records = []
+        self.sock = socket.socket(family, kind)
+        self.sock.bind(address)
+        self.sock.settimeout(0.1)
+        self.closing = False
+        if kind == socket.SOCK_STREAM:
+            self.sock.listen()
+        self.threads = [threading.Thread(target=self.accept if kind == socket.SOCK_STREAM else self.receive)]
+        self.threads[0].start()
+
+    def receive(self):
+        while not self.closing:
+            try:
+                self.records.append(self.sock.recv(65536).decode())
+            except TimeoutError:
+                pass
+
+    def accept(self):
+        while not self.closing:
+            try:
+                peer, _ = self.sock.accept()
+            except TimeoutError:
+                continue
+            self.threads.append(threading.Thread(target=self.read, args=[peer]))
+            self.threads[-1].start()
+
+    def read(self, peer):
+        with peer, peer.makefile("rb") as f:
+            data = b""
+            while chunk := f.read1():
+                *whole, data = (data + chunk).split(b"\0")
+                self.records += [r.decode() + "\0" for r in whole]
+
+    def wait(self, pattern):
+        return wait_until(lambda: [r for r in self.records if re.fullmatch(pattern, r)], f"{pattern} came")
+
+    def close(self):
+        self.closing = True
+        for t in self.threads:
+            t.join(BOUND)
+        self.sock.close()
+
+
+@pytest.fixture
+def collector():
+    made = []
+
+    def make(*args):
+        made.append(Collector(*args))
+        return made[-1]
+
+    yield make
+    for c in made:
+        c.close()
+
+
+def syslog_at(collector, where, folder):
+    """A collector there, and what --log-syslog-to calls it."""
+    port = free_port()
+    if where == "udp":
+        return collector(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", port)), f"udp://127.0.0.1:{port}"
+    if where == "udp6":
+        return collector(socket.AF_INET6, socket.SOCK_DGRAM, ("::1", port)), f"udp://[::1]:{port}"
+    if where == "tcp":
+        return collector(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", port)), f"tcp://localhost:{port}"
+    kind = socket.SOCK_STREAM if where == "unix stream" else socket.SOCK_DGRAM
+    mark = "#dgram" if where == "unix#dgram" else ""
+    return collector(socket.AF_UNIX, kind, str(folder / "log")), f"unix://{folder}/log{mark}"
+
+
+@pytest.mark.parametrize("where", ["udp", "udp6", "tcp", "unix", "unix#dgram", "unix stream"])
+def test_both_logs_go_to_syslog(server, folder, collector, where):
+    daemon, address = syslog_at(collector, where, folder)
+    s = server("hello:app", "--log-syslog", "--log-syslog-to", address, folder=folder)
+    (worker,) = s.ready_workers(1)
+    assert s.get("/page?a=1").status == 200
+    daemon.wait(rf"<14>gunicorn\.hello\.app\.error: \[{s.pid}\] Listening at: http://127.0.0.1:{s.port} \({s.pid}\)\0")
+    daemon.wait(rf"<14>gunicorn\.hello\.app\.error: \[{worker}\] Booting worker with pid: {worker}\0")
+    daemon.wait(rf'<14>gunicorn\.hello\.app\.access: \[{worker}\] 127\.0\.0\.1 .* "GET /page\?a=1 HTTP/1\.1" 200 .*\0')
+    assert "Booting worker" in s.log()
+    s.stop()
+    daemon.wait(rf"<14>gunicorn\.hello\.app\.error: \[{s.pid}\] Shutting down: Master\0")
+
+
+def test_name_facility_and_severity_in_syslog(server, folder, collector):
+    daemon, address = syslog_at(collector, "udp", folder)
+    args = ["--log-syslog-to", address, "--log-syslog-prefix", "shop:1", "--log-syslog-facility", "LOCAL3"]
+    s = server("probe:app", "--log-syslog", *args, "--disable-redirect-access-to-syslog")
+    (worker,) = s.ready_workers(1)
+    os.kill(worker, 9)
+    daemon.wait(rf"<155>gunicorn\.shop\.1\.error: \[{s.pid}\] Worker \(pid:{worker}\) was sent SIGKILL!.*\0")
+    assert s.get("/").status == 200
+    s.wait_access("GET / ")
+    s.stop()
+    assert not [r for r in daemon.records if ".access:" in r]
+
+
+@ours
+@pytest.mark.parametrize(
+    "args, says",
+    [
+        (["--log-syslog-to", "tcp://127.0.0.1:1"], "Connection refused"),
+        (["--log-syslog-to", "unix:///no/such/socket"], "No such file"),
+        (["--log-syslog-to", "localhost:514"], "udp://HOST:PORT"),
+        (["--log-syslog-facility", "pigeons"], "pigeons"),
+    ],
+)
+def test_syslog_that_cannot_be_had(folder, args, says):
+    done = run("--log-syslog", *args, "hello:app", cwd=folder, env=environment())
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+@ours
+def test_syslog_that_is_started_anew_is_found_again(server, folder, collector):
+    daemon, address = syslog_at(collector, "unix", folder)
+    s = server("hello:app", "--log-syslog", "--log-syslog-to", address, folder=folder)
+    s.ready_workers(1)
+    daemon.close()
+    os.unlink(folder / "log")
+    assert s.get("/lost").status == 200
+    daemon = Collector(socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "log"))
+    try:
+        wait_until(lambda: s.get("/again").status == 200 and "GET /again" in "".join(daemon.records), "it is found")
+    finally:
+        daemon.close()
