@@ -234,6 +234,11 @@ static void leave(struct run *r)
     }
 }
 
+static bool has_cut_answer(const struct run *r)
+{
+    return r->app.n > 0 && r->app.answers[r->app.n - 1].end == ANSWER_CUT;
+}
+
 /* False when the server takes no more. */
 static bool send_piece(struct run *r, const char *p, size_t len)
 {
@@ -247,6 +252,10 @@ static bool send_piece(struct run *r, const char *p, size_t len)
         } else if (errno != EAGAIN) {
             return false;
         } else if (tries > 2 * r->delay + 4) {
+            if (has_cut_answer(r)) {
+                wait_ms(r, 1000); /* a broken connection is ended by the sweep */
+                continue;
+            }
             CHECK(r->progress != before || r->held, "the server neither reads nor answers");
             r->held = false; /* it holds all that it may for a client that is not answered */
             before = r->progress;
@@ -304,11 +313,6 @@ static void send_all(struct run *r, enum cuts cuts)
         }
         done += len;
     }
-}
-
-static bool has_cut_answer(const struct run *r)
-{
-    return r->app.n > 0 && r->app.answers[r->app.n - 1].end == ANSWER_CUT;
 }
 
 /* The client has sent all, reads all, and goes. */

@@ -1,0 +1,235 @@
+"""What a worker holds is bounded: connections, descriptors, and the time that a client may take."""
+
+import os
+import resource
+import select
+import socket
+import time
+
+import pytest
+
+from harness import ours, wait_until
+from wire import Broken, encode
+
+pytestmark = ours
+
+HELLO = b"Hello, World!"
+PART = b"GET / HTTP/1.1\r\nHost: localhost\r\n"  # of a head: the server waits for more
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_open(c):
+    c.sock.setblocking(False)
+    try:
+        return c.sock.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+    finally:
+        c.sock.setblocking(True)
+
+
+def is_silent(c):
+    return not select.select([c.sock], [], [], 0)[0]
+
+
+def served_one(s):
+    """The one worker, once it has opened all that it opens."""
+    assert s.get("/", "Connection: close").body == HELLO
+    (worker,) = s.ready_workers(1)
+    return worker
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+# Connections.
+
+
+def test_connections_beyond_the_bound_wait_until_there_is_room(server):
+    s = server("probe:app", "--worker-connections", "3")
+    worker = served_one(s)
+    before = descriptors(worker)
+    busy = [s.connect() for _ in range(3)]
+    for c in busy:
+        c.send(PART)
+    later = [s.connect() for _ in range(5)]
+    for c in later:
+        c.send(encode("GET", "/", ["Connection: close"]))
+    burnt = cpu_seconds(worker)
+    time.sleep(1)
+    assert cpu_seconds(worker) - burnt < 0.5, "it waits, and does not spin"
+    assert descriptors(worker) <= before + 3
+    assert len(s.calls()) == 1
+    for c in busy:
+        c.send(b"Connection: close\r\n\r\n")
+    assert [c.reply().body for c in busy + later] == [HELLO] * 8
+    for c in busy + later:
+        c.close()
+
+
+def test_idle_connections_make_room(server):
+    s = server("probe:app", "--worker-connections", "3", "--keep-alive", "60")
+    idle = []
+    for _ in range(3):
+        idle.append(s.connect())
+        assert idle[-1].get("/").body == HELLO
+    with s.connect() as c:
+        assert c.get("/").body == HELLO
+        wait_until(lambda: [is_open(i) for i in idle] == [False, True, True], "the oldest made room")
+        for i in idle[1:]:
+            assert i.get("/").body == HELLO
+    for i in idle:
+        i.close()
+
+
+# Descriptors.
+
+
+def limit_descriptors(pid, n):
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (n, hard))
+
+
+@pytest.fixture
+def crowded(server):
+    """A worker that has no descriptor left for another connection, and how many there were."""
+    s = server("hello:app", "--keep-alive", "60")  # which opens nothing itself
+    worker = served_one(s)
+    highest = max(map(int, os.listdir(f"/proc/{worker}/fd")))
+    soft, _ = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    yield s, worker, highest + 4
+    limit_descriptors(worker, soft)
+
+
+def test_without_descriptors_it_neither_spins_nor_ends(crowded):
+    s, worker, limit = crowded
+    limit_descriptors(worker, limit)
+    clients = [s.connect() for _ in range(20)]
+    for c in clients:
+        c.send(PART)
+    s.wait_log("Cannot accept connections at the moment: Too many open files")
+    burnt = cpu_seconds(worker)
+    time.sleep(2)
+    assert cpu_seconds(worker) - burnt < 0.5
+    assert s.ready_workers(1) == [worker]
+    for c in clients:
+        c.send(b"Connection: close\r\n\r\n")
+    assert [c.reply().body for c in clients] == [HELLO] * len(clients)
+    for c in clients:
+        c.close()
+
+
+def test_without_descriptors_idle_connections_make_room(crowded):
+    s, worker, limit = crowded
+    limit_descriptors(worker, limit)
+    clients = []
+    for _ in range(20):
+        clients.append(s.connect())
+        assert clients[-1].get("/").body == HELLO
+    assert s.ready_workers(1) == [worker]
+    assert "Cannot accept" not in s.log()
+    for c in clients:
+        c.close()
+
+
+# Time.
+
+
+def test_slow_head_is_given_up(server):
+    s = server("probe:app", "--header-timeout", "1")
+    with s.connect() as c:
+        c.send(PART)
+        raw = c.take_rest()
+    assert raw.startswith(b"HTTP/1.1 408 ") and b"\r\nConnection: close\r\n" in raw
+    s.wait_access('" 408 ')
+    with s.connect() as silent:
+        assert silent.closed(), "nothing was asked, so nothing is answered"
+    assert s.calls() == []
+
+
+def test_drip_of_bytes_does_not_prolong_a_head(server):
+    s = server("probe:app", "--header-timeout", "1", "--limit-request-field_size", "0")
+    with s.connect() as c:
+        c.send(PART + b"X: ")
+        while is_silent(c):
+            c.send(b"x")
+            time.sleep(0.01)
+        assert c.take_rest().startswith(b"HTTP/1.1 408 ")
+
+
+def test_client_below_the_minimum_rates_is_given_up(server):
+    s = server("probe:app", "--min-body-rate", "1000000", "--min-send-rate", "1000000")
+    with s.connect() as upload, s.connect(rcvbuf=4096) as reader:
+        upload.send(encode("POST", "/echo", ["Content-Length: 100000"]) + b"x" * 1000)
+        reader.send(encode("GET", "/large?size=50000000&length=1"))
+        assert upload.reply().status == 408
+        s.wait_access('"GET /large')
+        with pytest.raises((Broken, ConnectionResetError)):
+            reader.reply()
+    assert [c.split()[1:3] for c in s.calls()] == [["GET", "/large?size=50000000&length=1"]]
+    assert "was sent SIGABRT" not in s.log()
+
+
+def test_slow_clients_do_not_count_as_running_requests(server):
+    s = server("probe:app", "--timeout", "1")
+    with s.connect() as head, s.connect() as upload, s.connect(rcvbuf=4096) as reader:
+        (worker,) = s.ready_workers(1)
+        head.send(PART)
+        upload.send(encode("POST", "/echo", ["Content-Length: 4"]) + b"s")
+        reader.send(encode("GET", "/large?size=50000000&length=1"))
+        time.sleep(3)
+        assert s.ready_workers(1) == [worker]
+        upload.send(b"low")
+        head.send(b"\r\n")
+        assert upload.reply().body == b"slow"
+        assert head.reply().body == HELLO
+        assert len(reader.reply().body) == 50000000
+
+
+def test_slow_handshake_is_given_up(server, certificate):
+    s = server("probe:app", "--handshake-timeout", "1", tls=certificate)
+    for start in (b"", b"\x16\x03\x01\x02\x00\x01"):
+        with socket.create_connection(("127.0.0.1", s.port)) as sock:
+            sock.sendall(start)
+            assert sock.recv(1) == b""
+    assert s.get("/").status == 200
+
+
+# Closing.
+
+
+def test_refused_client_that_is_still_sending_reads_why(site):
+    with site.connect() as c:
+        c.send(encode("POST", "/echo", ["Content-Length: 99999999999"]))
+        for _ in range(20):
+            c.send(b"x" * 65536)
+        raw = c.take_rest()
+    assert raw.startswith(b"HTTP/1.1 413 ")
+
+
+def test_requests_behind_the_last_answer_do_not_reset_it(server):
+    s = server("probe:app", "--keep-alive", "0")
+    with s.connect() as c:
+        c.send(encode("GET", "/large?size=2000000&length=1"))
+        reply = c.head()
+        assert reply["Connection"] == "close"
+        c.send(encode("GET", "/") * 1000)
+        assert len(c.take_rest()) == 2000000
+    assert len(s.calls()) == 1
+
+
+def test_client_that_never_closes_is_left(server):
+    s = server("probe:app", "--linger-timeout", "1")
+    worker = served_one(s)
+    before = descriptors(worker)
+    with s.connect() as c:
+        c.send(b"FOO\r\n\r\n")
+        assert c.take_rest().startswith(b"HTTP/1.1 400 ")
+        wait_until(lambda: descriptors(worker) == before, "the descriptor is free again")
