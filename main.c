@@ -15,6 +15,7 @@
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
+#include "server/base/statsd.h"
 #include "server/base/syslog.h"
 #include "server/config/cli.h"
 #include "server/config/settings.h"
@@ -40,6 +41,7 @@ struct program { /* owned by main; each member is there from the step that makes
     struct tls_context *tls;               /* NULL: plain */
     struct app *app;                       /* NULL until loaded */
     struct pidfile *pidfile;               /* NULL: none */
+    struct statsd *statsd;                 /* NULL: nothing is told to it */
     struct syslog *syslog, *access_syslog; /* NULL: nothing goes there */
     struct listeners listeners;
     struct scoreboard *scoreboard;
@@ -197,6 +199,20 @@ static int open_syslog(struct program *p, struct buf *error)
     return GO_ON;
 }
 
+static int open_statsd(struct program *p, struct buf *error)
+{
+    const struct settings *s = &p->settings;
+    if (!s->statsd_host) {
+        return GO_ON;
+    }
+    p->statsd = statsd_create(s->statsd_host, s->statsd_prefix, s->dogstatsd_tags, error);
+    if (!p->statsd) {
+        return refuse(p, error);
+    }
+    log_to_statsd(p->statsd);
+    return GO_ON;
+}
+
 static int open_log(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
@@ -205,7 +221,7 @@ static int open_log(struct program *p, struct buf *error)
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));
         return refuse(p, error);
     }
-    if (open_syslog(p, error) != GO_ON) {
+    if (open_syslog(p, error) != GO_ON || open_statsd(p, error) != GO_ON) {
         return 1;
     }
     settings_warn(s);
@@ -331,6 +347,7 @@ static int create_master(struct program *p, struct buf *error)
         .listeners = &p->listeners,
         .scoreboard = p->scoreboard,
         .hooks = &p->hooks,
+        .statsd = p->statsd,
         .report_fd = &p->report_fd,
         .handover = p->handover,
     };
@@ -448,6 +465,7 @@ static int work(struct program *p, const struct seat *seat)
             .tls = p->tls,
             .scoreboard = p->scoreboard,
             .access_syslog = p->access_syslog,
+            .statsd = p->statsd,
             .app = p->app,
             .hooks = &p->hooks,
         };
@@ -515,6 +533,8 @@ static void tear_down(struct program *p)
     settings_finish(&p->settings);
     cli_finish(&p->cli);
     log_to_syslog(NULL);
+    log_to_statsd(NULL);
+    statsd_destroy(p->statsd);
     syslog_destroy(p->syslog);
     syslog_destroy(p->access_syslog);
     log_close();

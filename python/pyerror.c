@@ -80,7 +80,7 @@ void pyerror_log(enum log_level level, const char *title_format, ...)
         }
         if (buf_puts(&line, title) == 0 && buf_puts(&line, "\n") == 0 &&
             buf_append(&line, PyBytes_AS_STRING(bytes), len) == 0) {
-            log_text(level, line.data, line.len);
+            log_exception(level, line.data, line.len);
         } else {
             log_line(level, "%s", title);
         }

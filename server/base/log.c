@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/base/sink.h"
+#include "server/base/statsd.h"
 #include "server/base/syslog.h"
 
 static struct {
@@ -19,6 +20,7 @@ static struct {
     char *path; /* owned; NULL: stderr */
     enum log_level level;
     struct syslog *syslog; /* borrowed; NULL: none */
+    struct statsd *statsd; /* borrowed; NULL: none */
 } the_log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
 
 static const char *const NAMES[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
@@ -75,6 +77,11 @@ void log_to_syslog(struct syslog *s)
     the_log.syslog = s;
 }
 
+void log_to_statsd(struct statsd *s)
+{
+    the_log.statsd = s;
+}
+
 int log_fd(void)
 {
     return the_log.fd;
@@ -85,7 +92,8 @@ bool log_enabled(enum log_level level)
     return level >= the_log.level;
 }
 
-void log_text(enum log_level level, const char *text, size_t len)
+/* kind: as statsd counts it; NULL: not at all. */
+static void put(enum log_level level, const char *kind, const char *text, size_t len)
 {
     if (!log_enabled(level)) {
         return;
@@ -115,7 +123,21 @@ void log_text(enum log_level level, const char *text, size_t len)
     if (the_log.syslog) {
         syslog_record(the_log.syslog, level, text, len);
     }
+    if (the_log.statsd && kind) {
+        statsd_log(the_log.statsd, kind);
+    }
     errno = saved;
+}
+
+void log_text(enum log_level level, const char *text, size_t len)
+{
+    static const char *const kinds[] = {NULL, NULL, "warning", "error", "critical"};
+    put(level, kinds[level], text, len);
+}
+
+void log_exception(enum log_level level, const char *text, size_t len)
+{
+    put(level, "exception", text, len);
 }
 
 void log_line(enum log_level level, const char *format, ...)

@@ -16,9 +16,11 @@ int log_open(const char *path, enum log_level level);
 int log_reopen(void); /* opens the same path again (USR1); 0 or -errno, the old file stays on failure */
 void log_close(void); /* back to stderr; frees what log_open took */
 
-/* Every record goes to syslog as well (borrowed; NULL: no more). */
+/* Every record goes to syslog as well, and those from warnings on are counted (borrowed; NULL: no more). */
+struct statsd;
 struct syslog;
 void log_to_syslog(struct syslog *s);
+void log_to_statsd(struct statsd *s);
 
 int log_fd(void); /* the descriptor lines go to; borrowed; log_reopen keeps its number */
 
@@ -27,6 +29,7 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
 
 /* A record whose text has line breaks in it (a traceback), written as one piece. */
 void log_text(enum log_level level, const char *text, size_t len);
+void log_exception(enum log_level level, const char *text, size_t len); /* the same, counted as such */
 
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,6 +80,32 @@ int outlet_open(struct outlet *o, const char *where, const char *port, int type,
         buf_printf(error, "Can't connect to %s%s%s: %s", where, port ? ", port " : "", port ? port : "", strerror(-r));
     }
     return r < 0 ? -1 : 0;
+}
+
+int outlet_open_inet(struct outlet *o, const char *text, const char *default_port, int type, struct buf *error)
+{
+    char *copy = strdup(text);
+    if (!copy) {
+        return -1;
+    }
+    char *host = copy, *port = strrchr(copy, ':');
+    char *bracket = copy[0] == '[' ? strchr(copy, ']') : NULL;
+    if (bracket) {
+        host++;
+        *bracket = '\0';
+        port = bracket[1] == ':' ? bracket + 1 : NULL;
+    }
+    if (port) {
+        *port++ = '\0';
+    }
+    int r = outlet_open(o, host[0] ? host : "localhost", port ? port : default_port, type, error);
+    free(copy);
+    return r;
+}
+
+bool outlet_is_known(const struct outlet *o)
+{
+    return o->address_len > 0;
 }
 
 void outlet_close(struct outlet *o)

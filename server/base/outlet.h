@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -31,6 +32,11 @@ struct outlet { /* private; zero it before outlet_open */
 /* A unix socket at `where`, which is a path when `port` is NULL, else a host and a port. type 0: a datagram socket, or
  * if it is none a stream. 0, or -1 with a sentence. */
 int outlet_open(struct outlet *o, const char *where, const char *port, int type, struct buf *error);
+/* The same for "HOST", "HOST:PORT", "[V6]:PORT" or ":PORT". */
+int outlet_open_inet(struct outlet *o, const char *text, const char *default_port, int type, struct buf *error);
+
+/* After a failure: whether there is such an address, so that the collector may still come. */
+bool outlet_is_known(const struct outlet *o);
 void outlet_close(struct outlet *o);
 
 void outlet_send(struct outlet *o, const char *data, size_t len); /* one record; errno is preserved */

@@ -28,28 +28,6 @@ static int find_facility(const char *name)
     return -1;
 }
 
-/* HOST, HOST:PORT, [V6]:PORT, :PORT. */
-static int open_inet(struct outlet *o, const char *text, int type, struct buf *error)
-{
-    char *copy = strdup(text);
-    if (!copy) {
-        return -1;
-    }
-    char *host = copy, *port = strrchr(copy, ':');
-    char *bracket = copy[0] == '[' ? strchr(copy, ']') : NULL;
-    if (bracket) {
-        host++;
-        *bracket = '\0';
-        port = bracket[1] == ':' ? bracket + 1 : NULL;
-    }
-    if (port) {
-        *port++ = '\0';
-    }
-    int r = outlet_open(o, host[0] ? host : "localhost", port ? port : "514", type, error);
-    free(copy);
-    return r;
-}
-
 static int open_unix(struct outlet *o, const char *text, struct buf *error)
 {
     const char *mark = strchrnul(text, '#');
@@ -63,10 +41,10 @@ static int open_unix(struct outlet *o, const char *text, struct buf *error)
 static int open_address(struct outlet *o, const char *address, struct buf *error)
 {
     if (strncmp(address, "udp://", 6) == 0) {
-        return open_inet(o, address + 6, SOCK_DGRAM, error);
+        return outlet_open_inet(o, address + 6, "514", SOCK_DGRAM, error);
     }
     if (strncmp(address, "tcp://", 6) == 0) {
-        return open_inet(o, address + 6, SOCK_STREAM, error);
+        return outlet_open_inet(o, address + 6, "514", SOCK_STREAM, error);
     }
     if (strncmp(address, "unix://", 7) == 0) {
         return open_unix(o, address + 7, error);

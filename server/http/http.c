@@ -8,6 +8,7 @@
 #include "server/base/buf.h"
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
+#include "server/base/statsd.h"
 #include "server/config/settings.h"
 #include "server/http/accesslog.h"
 #include "server/http/exchange.h"
@@ -111,6 +112,9 @@ void http_give_back(struct http *h, struct exchange *x)
 void http_log(struct http *h, const struct exchange *x, uint64_t sent)
 {
     atomic_fetch_add_explicit(&h->slot->requests, 1, memory_order_relaxed);
+    if (h->statsd) {
+        statsd_request(h->statsd, x->response.status, clock_mono_us() - x->started_us);
+    }
     if (!h->sink) {
         return;
     }

@@ -16,6 +16,7 @@ struct protocol;
 struct settings;
 struct sink;
 struct slot;
+struct statsd;
 struct syslog;
 
 struct http {
@@ -29,6 +30,7 @@ struct http {
     struct clock clock;
     struct accesslog *format; /* owned; NULL: no access log */
     struct sink *sink;        /* owned; NULL: no access log */
+    struct statsd *statsd;    /* borrowed; NULL: requests are not told of. Set after http_init */
     struct exchange *free;    /* owned: exchanges to be used again */
     size_t n_free;
     uint64_t served; /* exchanges so far */

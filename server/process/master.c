@@ -20,6 +20,7 @@
 #include "server/process/children.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
+#include "server/process/metrics.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"
 
@@ -41,6 +42,7 @@ struct master {
     bool served;  /* a worker was ready once, in this image or an earlier one */
     unsigned age; /* of the youngest worker */
     struct children children;
+    struct metrics metrics;
 
     int wake_fd[2];   /* owned: bytes from ready workers and from the signal handler */
     int master_fd[2]; /* owned: tells workers of our end; the write end is only ours */
@@ -538,6 +540,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     }
     earlier(&at, m->trial > 0 ? m->trial_end_us : 0);
     earlier(&at, m->give_up_us);
+    earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
     return at;
 }
 
@@ -590,6 +593,7 @@ struct master *master_create(const struct master_deps *deps)
     *m = (struct master){
         .deps = *deps,
         .children = {.scoreboard = deps->scoreboard},
+        .metrics = {.statsd = deps->statsd, .settings = deps->settings},
         .backoff_us = BACKOFF_MIN_US,
         .wake_fd = {-1, -1},
         .master_fd = {-1, -1},
@@ -715,6 +719,7 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
         if (balance(m, seat)) {
             return MASTER_WORKER;
         }
+        metrics_tell(&m->metrics, fresh(m), m->deps.listeners, clock_mono_us());
         if (m->stage >= STOPPING && (m->children.n == 0 || clock_mono_us() >= m->give_up_us)) {
             finish(m);
             *status = m->status;

@@ -19,6 +19,7 @@
 struct handover;
 struct launch;
 struct master;
+struct statsd;
 
 enum master_outcome {
     MASTER_EXIT,   /* told to stop, or it could not start: leave with *status */
@@ -33,6 +34,7 @@ struct master_deps { /* all borrowed, outlive the master */
     struct listeners *listeners; /* the master closes and unlinks them when it stops */
     struct scoreboard *scoreboard;
     struct hooks *hooks;
+    struct statsd *statsd;     /* NULL: none */
     int *report_fd;            /* a daemon's (daemon.h): told when the workers are up */
     struct handover *handover; /* what the image before us left behind: its pipes are taken over; NULL: first start */
 };

@@ -369,6 +369,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         }
     }
     r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot);
+    w->http.statsd = deps->statsd;
     if (r == 0 && deps->access_syslog) {
         r = http_log_to_syslog(&w->http, s, deps->access_syslog);
     }

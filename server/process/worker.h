@@ -11,6 +11,7 @@ struct hooks;
 struct listeners;
 struct scoreboard;
 struct settings;
+struct statsd;
 struct syslog;
 struct tls_context;
 
@@ -34,6 +35,7 @@ struct worker_deps { /* all borrowed, outlive the call */
     struct tls_context *tls; /* NULL: plain */
     struct scoreboard *scoreboard;
     struct syslog *access_syslog; /* NULL: the access log does not go there */
+    struct statsd *statsd;        /* NULL: none */
     struct app *app;
     struct hooks *hooks;
 };

@@ -1,4 +1,4 @@
-"""What the server sends to others: the logs to syslog."""
+"""What the server sends to others: the logs to syslog, metrics to statsd."""
 
 import os
 import re
@@ -140,3 +140,56 @@ def test_syslog_that_is_started_anew_is_found_again(server, folder, collector):
         wait_until(lambda: s.get("/again").status == 200 and "GET /again" in "".join(daemon.records), "it is found")
     finally:
         daemon.close()
+
+
+def metrics(daemon):
+    return [line for r in daemon.records for line in r.split("\n")]
+
+
+@pytest.mark.parametrize("where", ["udp", "unix"])
+def test_metrics_of_requests_and_workers(server, folder, collector, where):
+    daemon, address = syslog_at(collector, where, folder)
+    address = address.replace("udp://", "")
+    s = server("probe:app", "-w", "2", "--statsd-host", address, "--statsd-prefix", "shop", folder=folder)
+    s.ready_workers(2)
+    assert s.get("/").status == 200
+    assert s.get("/status?line=404%20Gone").status == 404
+    wait_until(lambda: metrics(daemon).count("shop.gunicorn.requests:1|c|@1.0") == 2, "both requests are counted")
+    assert "shop.gunicorn.workers:2|g" in metrics(daemon)
+    assert "shop.gunicorn.request.status.200:1|c|@1.0" in metrics(daemon)
+    assert "shop.gunicorn.request.status.404:1|c|@1.0" in metrics(daemon)
+    took = [m for m in metrics(daemon) if re.fullmatch(r"shop\.gunicorn\.request\.duration:\d+\.\d+\|ms", m)]
+    assert len(took) == 2
+    s.signal("TTIN")
+    wait_until(lambda: "shop.gunicorn.workers:3|g" in metrics(daemon), "the new number is told")
+
+
+def test_metrics_of_the_log_and_tags(server, folder, collector):
+    (folder / "raises.py").write_text("def app(environ, start_response):\n    raise RuntimeError('no')\n")
+    daemon, address = syslog_at(collector, "udp", folder)
+    args = ["--statsd-host", address[6:], "--dogstatsd-tags", "tier:gold,zone:a"]
+    s = server("raises:app", *args, folder=folder)
+    s.tracebacks_expected = True
+    (worker,) = s.ready_workers(1)
+    assert s.get("/").status == 500
+    wait_until(lambda: "gunicorn.log.exception:1|c|@1.0|#tier:gold,zone:a" in metrics(daemon), "it is counted")
+    wait_until(lambda: "gunicorn.request.status.500:1|c|@1.0|#tier:gold,zone:a" in metrics(daemon), "so is the answer")
+    os.kill(worker, 9)
+    wait_until(lambda: "gunicorn.log.error:1|c|@1.0|#tier:gold,zone:a" in metrics(daemon), "so is the loss")
+
+
+def test_metric_of_connections_that_wait(server, folder, collector):
+    daemon, address = syslog_at(collector, "udp", folder)
+    s = server("hello:app", "--statsd-host", address[6:], "--enable-backlog-metric", folder=folder)
+    s.ready_workers(1)
+    wait_until(lambda: metrics(daemon).count("gunicorn.backlog:0|h") >= 2, "it is told again and again")
+
+
+@ours
+def test_statsd_need_not_be_there_but_must_be_possible(server, folder):
+    s = server("hello:app", "--statsd-host", "127.0.0.1:1")
+    assert s.get("/").status == 200
+    t = server("hello:app", "--statsd-host", f"unix://{folder}/comes-later")
+    assert t.get("/").status == 200
+    done = run("--statsd-host", "127.0.0.1:pigeon", "hello:app", cwd=folder, env=environment())
+    assert (done.returncode, "pigeon" in done.stderr) == (1, True)

@@ -1,0 +1,101 @@
+/* statsd.c - metrics for a statsd daemon. */
+#include "server/base/statsd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/buf.h"
+#include "server/base/outlet.h"
+
+struct statsd {
+    struct outlet outlet;
+    char *prefix; /* owned; with its dot */
+    char *tags;   /* owned; "|#a:b", or empty */
+};
+
+static char *with_dot(const char *prefix)
+{
+    size_t len = strlen(prefix);
+    char *text = NULL;
+    while (len > 0 && prefix[len - 1] == '.') {
+        len--;
+    }
+    return asprintf(&text, "%.*s%s", (int)len, prefix, len > 0 ? "." : "") < 0 ? NULL : text;
+}
+
+static int open_address(struct outlet *o, const char *address, struct buf *error)
+{
+    if (strncmp(address, "unix://", 7) == 0) {
+        return outlet_open(o, address + 7, NULL, SOCK_DGRAM, error);
+    }
+    return outlet_open_inet(o, address, "8125", SOCK_DGRAM, error);
+}
+
+struct statsd *statsd_create(const char *address, const char *prefix, const char *tags, struct buf *error)
+{
+    struct buf why = {0};
+    struct statsd *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return NULL;
+    }
+    s->outlet.fd = -1;
+    s->prefix = with_dot(prefix);
+    if (asprintf(&s->tags, "%s%s", tags[0] ? "|#" : "", tags) < 0) {
+        s->tags = NULL;
+    }
+    bool open = s->prefix && s->tags && open_address(&s->outlet, address, &why) == 0;
+    if (!open && (!s->prefix || !s->tags || !outlet_is_known(&s->outlet))) {
+        const char *text = buf_cstr(&why);
+        buf_printf(error, "No statsd at %s (statsd_host): %s", address, text ? text : "out of memory");
+        statsd_destroy(s);
+        s = NULL;
+    }
+    buf_finish(&why);
+    return s;
+}
+
+void statsd_destroy(struct statsd *s)
+{
+    if (s) {
+        outlet_close(&s->outlet);
+        free(s->prefix);
+        free(s->tags);
+        free(s);
+    }
+}
+
+void statsd_request(struct statsd *s, int status, uint64_t took_us)
+{
+    struct buf packet = {0};
+    int r = buf_printf(&packet, "%sgunicorn.request.duration:%.3f|ms%s\n%sgunicorn.requests:1|c|@1.0%s\n", s->prefix,
+                       (double)took_us / 1000, s->tags, s->prefix, s->tags);
+    if (r == 0 && buf_printf(&packet, "%sgunicorn.request.status.%d:1|c|@1.0%s", s->prefix, status, s->tags) == 0) {
+        outlet_send(&s->outlet, packet.data, packet.len);
+    }
+    buf_finish(&packet);
+}
+
+static void send_one(struct statsd *s, const char *name, const char *kind, unsigned long n, const char *type)
+{
+    struct buf packet = {0};
+    if (buf_printf(&packet, "%sgunicorn.%s%s:%lu|%s%s", s->prefix, name, kind, n, type, s->tags) == 0) {
+        outlet_send(&s->outlet, packet.data, packet.len);
+    }
+    buf_finish(&packet);
+}
+
+void statsd_log(struct statsd *s, const char *kind)
+{
+    send_one(s, "log.", kind, 1, "c|@1.0");
+}
+
+void statsd_workers(struct statsd *s, unsigned long n)
+{
+    send_one(s, "workers", "", n, "g");
+}
+
+void statsd_backlog(struct statsd *s, unsigned long n)
+{
+    send_one(s, "backlog", "", n, "h");
+}
