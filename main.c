@@ -25,6 +25,7 @@
 #include "server/process/hooks.h"
 #include "server/process/master.h"
 #include "server/process/reexec.h"
+#include "server/process/systemd.h"
 #include "server/process/worker.h"
 #include "wsgi/wsgi.h"
 
@@ -115,7 +116,7 @@ static int parse_command_line(struct program *p)
 static int read_command_line(struct program *p, struct buf *error)
 {
     if (settings_init(&p->settings, error) < 0 || cli_apply(&p->cli, &p->settings, error) < 0 ||
-        venv_find(&p->venv, p->launch->program, error) < 0) {
+        systemd_sockets(&p->settings, error) < 0 || venv_find(&p->venv, p->launch->program, error) < 0) {
         return refuse(p, error);
     }
     if (!p->settings.check_config && !p->settings.print_config) {

@@ -23,6 +23,7 @@
 #include "server/process/metrics.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"
+#include "server/process/systemd.h"
 
 #define SECOND_US UINT64_C(1000000)
 #define BACKOFF_MIN_US (SECOND_US / 10)
@@ -54,11 +55,14 @@ struct master {
     pid_t trial;           /* of a reload; 0: none */
     uint64_t trial_end_us; /* when it is killed */
     bool trial_good;       /* it ended well: the next image may come */
+    bool up;               /* systemd knows that this image's workers serve */
     bool upgrading;        /* it was USR2 that asked for it: another hook */
 
     int status;          /* to leave with */
     const char *reason;  /* why, when not 0 */
     uint64_t give_up_us; /* 0 until we stop */
+
+    uint64_t watchdog_us, alive_us; /* how often systemd is told that we live, 0: never; when it is next */
 };
 
 static size_t fresh(const struct master *m) /* workers that are to stay */
@@ -101,6 +105,7 @@ static void stop(struct master *m, bool quickly)
         title_hide();
         listeners_unlink(m->deps.listeners);
         listeners_close(m->deps.listeners);
+        systemd_notify("STOPPING=1\nSTATUS=Stopping");
         kill_trial(m);
     }
     uint64_t kill_at_us = clock_mono_us() + (quickly ? ABORT_US : graceful_us(m));
@@ -279,13 +284,22 @@ static void read_slot(struct master *m, struct child *c)
     }
 }
 
+static void tell_up(struct master *m)
+{
+    m->up = true;
+    systemd_notify("READY=1\nMAINPID=%ld\nSTATUS=Serving, %d workers", (long)getpid(), m->wanted);
+}
+
 static void read_slots(struct master *m)
 {
     for (size_t i = 0; i < m->children.n; i++) {
         read_slot(m, &m->children.list[i]);
     }
-    if (*m->deps.report_fd >= 0 && m->stage == SERVING &&
-        children_count(&m->children, CHILD_READY) >= (size_t)m->wanted) {
+    bool all_ready = m->stage == SERVING && children_count(&m->children, CHILD_READY) >= (size_t)m->wanted;
+    if (all_ready && !m->up) {
+        tell_up(m);
+    }
+    if (*m->deps.report_fd >= 0 && all_ready) {
         if (!m->deps.settings->enable_stdio_inheritance) {
             stdio_silence();
         }
@@ -312,6 +326,7 @@ static void trial_ended(struct master *m, int status)
     if (m->trial_good) {
         return;
     }
+    tell_up(m); /* as before */
     if (WIFSIGNALED(status)) {
         log_error("Reload refused: the trial of the new release was ended by signal %d; the old release keeps serving",
                   WTERMSIG(status));
@@ -342,11 +357,13 @@ static void reap(struct master *m)
 static void reload(struct master *m)
 {
     int seconds = m->deps.settings->timeout;
+    systemd_notify_reloading();
     kill_trial(m); /* what it tries may have changed since */
     m->trial_good = false;
     pid_t pid = trial_start(m->deps.launch);
     if (pid < 0) {
         log_error("Reload refused: can't start the trial: %s; the old release keeps serving", strerror(-pid));
+        tell_up(m);
         return;
     }
     if (seconds < TRIAL_MIN_SECONDS) {
@@ -502,6 +519,10 @@ static void judge_silence(struct master *m, struct child *c, uint64_t now)
 static void watch(struct master *m)
 {
     uint64_t now = clock_mono_us();
+    if (m->watchdog_us > 0 && now >= m->alive_us) {
+        m->alive_us = now + m->watchdog_us;
+        systemd_notify("WATCHDOG=1");
+    }
     for (size_t i = 0; i < m->children.n; i++) {
         struct child *c = &m->children.list[i];
         judge_silence(m, c, now);
@@ -540,6 +561,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     }
     earlier(&at, m->trial > 0 ? m->trial_end_us : 0);
     earlier(&at, m->give_up_us);
+    earlier(&at, m->watchdog_us > 0 ? m->alive_us : 0);
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
     return at;
 }
@@ -595,6 +617,7 @@ struct master *master_create(const struct master_deps *deps)
         .children = {.scoreboard = deps->scoreboard},
         .metrics = {.statsd = deps->statsd, .settings = deps->settings},
         .backoff_us = BACKOFF_MIN_US,
+        .watchdog_us = systemd_watchdog_us(),
         .wake_fd = {-1, -1},
         .master_fd = {-1, -1},
     };
@@ -686,6 +709,7 @@ static bool may_go(struct master *m)
         hooks->on_reload(hooks);
     } else if (hooks->pre_exec(hooks) < 0) {
         log_error("Reload refused: the hook pre_exec failed; the old release keeps serving");
+        tell_up(m);
         return false;
     }
     return true;
@@ -710,6 +734,8 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
     signals_open(m->wake_fd[1]);
     if (m->stage == NEW) {
         start(m);
+    } else {
+        tell_up(m); /* the next image could not be executed */
     }
     reap(m); /* those that ended while nobody listened */
     for (;;) {
