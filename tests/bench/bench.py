@@ -174,7 +174,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, default=0.7, help="how long a round lasts for each server (0.7)")
     parser.add_argument("--only", default="", help="workloads whose key matches this regular expression")
     parser.add_argument("--peers", default="", help="servers whose name matches this regular expression")
-    parser.add_argument("--no-memory", action="store_true", help="leave out memory, start, idle connections, reload")
+    parser.add_argument("--parts", default="rates," + ",".join(memory.PARTS), help="what to measure (%(default)s)")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only this: memory under load for so long")
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
     return parser.parse_args()
@@ -194,13 +194,15 @@ def main():
             return
         results = {"versions": versions(place), "workloads": {}, "skipped": {}}
         competitors = {p.name for p in PEERS if p.python and not isinstance(p, Cwsgi)}
-        for workload in workloads:
+        parts = options.parts.split(",")
+        for workload in workloads if "rates" in parts else []:
             figures = measure(place, workload, peers, options, results["skipped"])
             results["workloads"][workload.key] = {"title": workload.title, "figures": figures}
             show(workload, figures, competitors)
             options.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-        if not options.no_memory:
-            results["memory"] = memory.measure(place, say)
+        for part in memory.PARTS:
+            if part in parts:
+                results[part] = memory.PARTS[part](place, peers, say)
         options.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
         for name, reason in results["skipped"].items():
             say(f"left out: {name}: {reason}")

@@ -6,19 +6,18 @@ import socket
 import subprocess
 import time
 
-from measure import Load, Trouble, insecure, median_spread, pss_kib, run_load
-from peers import PEERS, Cwsgi, Gunicorn
+from measure import Load, Trouble, cpu_seconds, insecure, median_spread, pss_kib, run_load
+from peers import Cwsgi, Gunicorn
 from workloads import Workload
 
 IDLE = 10_000
 STARTS = 5
 SITES = {"Flask": "flask_hello:app", "Django": "django_hello:app"}
-SERVERS = [
+VARIANTS = [
     Cwsgi(),
     Cwsgi("cwsgi --preload", "--preload"),
     Gunicorn("sync"),
     Gunicorn("sync", "--preload"),
-    *[p for p in PEERS if p.name in ("granian", "fastpysgi", "uWSGI", "mod_wsgi", "waitress", "cheroot")],
 ]
 
 
@@ -36,12 +35,12 @@ def _started(place, peer, workload, say):
         return None
 
 
-def footprint(place, say):
+def footprint(place, peers, say):
     """PSS after the start and after load, and the time to the first answer, by site, workers and server."""
     results = {}
     for site, app in SITES.items():
         for workers in (1, 3):
-            for peer in SERVERS:
+            for peer in VARIANTS + [p for p in peers if p.python and not isinstance(p, (Cwsgi, Gunicorn))]:
                 workload = Workload("memory", "", app, workers=workers)
                 firsts = []
                 for _ in range(STARTS):
@@ -86,11 +85,11 @@ def _hold(port, tls, n):
     return held
 
 
-def idle_connections(place, say):
+def idle_connections(place, peers, say):
     """PSS a connection, of the server's processes, when many do nothing."""
     results = {}
     for tls in (False, True):
-        for peer in PEERS:
+        for peer in peers:
             workload = Workload("idle", "", tls=tls, idle=IDLE)
             started = _started(place, peer, workload, say)
             if not started:
@@ -114,12 +113,10 @@ def idle_connections(place, say):
     return results
 
 
-def resumed_handshakes(place, say, n=2000):
+def resumed_handshakes(place, peers, say, n=2000):
     """Processor time for a connection that resumes a session, one request on it."""
-    from measure import cpu_seconds
-
     results = {}
-    for peer in PEERS:
+    for peer in peers:
         started = _started(place, peer, Workload("resumed", "", tls=True), say)
         if not started:
             continue
@@ -145,7 +142,7 @@ def resumed_handshakes(place, say, n=2000):
     return results
 
 
-def reload_under_load(place, say, reloads=5):
+def reload_under_load(place, peers, say, reloads=5):
     """Requests that fail while the server is told to reload, a second apart."""
     results = {}
     for peer in (Cwsgi(), Gunicorn("sync"), Gunicorn("gthread")):
@@ -181,10 +178,9 @@ def soak(place, minutes, say):
         server.stop()
 
 
-def measure(place, say):
-    return {
-        "footprint": footprint(place, say),
-        "idle": idle_connections(place, say),
-        "resumed": resumed_handshakes(place, say),
-        "reload": reload_under_load(place, say),
-    }
+PARTS = {
+    "footprint": footprint,
+    "idle": idle_connections,
+    "resumed": resumed_handshakes,
+    "reload": reload_under_load,
+}
