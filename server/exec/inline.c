@@ -6,6 +6,7 @@
 #include "server/base/clock.h"
 #include "server/base/scoreboard.h"
 #include "server/exec/app.h"
+#include "server/exec/standby.h"
 
 static struct inline_executor *from_base(struct executor *base)
 {
@@ -28,10 +29,29 @@ static void enqueue(struct executor *base, struct exchange *x)
     e->last = x;
 }
 
+static void submit(struct executor *base, struct exchange *x)
+{
+    exchange_keep_peer(x); /* now: while the application runs, its connection may go, and the arena is in use */
+    enqueue(base, x);
+}
+
+/* Gives the interpreter up while it waits: what happens on the loop may need it. */
+static void reclaim(struct inline_executor *e)
+{
+    if (!standby_reclaim(e->standby)) {
+        e->app->detach(e->app);
+        standby_wait(e->standby);
+        e->app->attach(e->app);
+    }
+}
+
+/* From inside the application, so the loop is lent. */
 static void flush(struct executor *base, struct exchange *x)
 {
-    (void)base;
+    struct inline_executor *e = from_base(base);
+    reclaim(e);
     exchange_send(x);
+    standby_lend(e->standby);
 }
 
 static struct exchange *dequeue(struct inline_executor *e)
@@ -49,7 +69,7 @@ static struct exchange *dequeue(struct inline_executor *e)
 void inline_init(struct inline_executor *e, struct app *app, struct slot *slot)
 {
     *e = (struct inline_executor){
-        .base = {.submit = enqueue, .resume = enqueue, .flush = flush}, .app = app, .slot = slot, .attached = true};
+        .base = {.submit = submit, .resume = enqueue, .flush = flush}, .app = app, .slot = slot, .attached = true};
 }
 
 bool inline_has_work(const struct inline_executor *e)
@@ -82,10 +102,32 @@ static void give_back(struct inline_executor *e, struct exchange *x, bool ok)
     exchange_done(x, ok);
 }
 
+enum entry { BEGIN, NEXT, END };
+
+/* Enters the application; meanwhile the loop may be taken over. */
+static enum app_result call(struct inline_executor *e, struct exchange *x, enum entry entry)
+{
+    enum app_result result = APP_DONE;
+
+    standby_lend(e->standby);
+    switch (entry) {
+    case BEGIN:
+        result = e->app->begin(e->app, x);
+        break;
+    case NEXT:
+        result = e->app->next(e->app, x);
+        break;
+    case END:
+        e->app->end(e->app, x);
+        break;
+    }
+    reclaim(e);
+    return result;
+}
+
 /* Runs the application for `x` as far as its client can follow. */
 static void step(struct inline_executor *e, struct exchange *x)
 {
-    struct app *app = e->app;
     enum app_result result = APP_MORE;
 
     if (x->state == EXCHANGE_READY) {
@@ -94,7 +136,7 @@ static void step(struct inline_executor *e, struct exchange *x)
             give_back(e, x, false); /* the client left before the application saw the request */
             return;
         }
-        result = app->begin(app, x);
+        result = call(e, x, BEGIN);
         if (result != APP_FAILED) { /* else what there is must not begin an answer that cannot be completed */
             exchange_send(x);
         }
@@ -102,7 +144,7 @@ static void step(struct inline_executor *e, struct exchange *x)
     /* PEP 3333: each piece is sent before the next one is asked for. */
     int pieces = 0;
     while (result == APP_MORE && !x->aborted && pieces < PIECES_A_TURN && exchange_wants_more(x)) {
-        result = app->next(app, x);
+        result = call(e, x, NEXT);
         if (result != APP_FAILED) {
             exchange_send(x);
         }
@@ -115,7 +157,7 @@ static void step(struct inline_executor *e, struct exchange *x)
         }
         return; /* otherwise `resume` comes when the client has caught up */
     }
-    app->end(app, x);
+    call(e, x, END);
     give_back(e, x, result == APP_DONE);
 }
 
@@ -131,7 +173,9 @@ void inline_run(struct inline_executor *e)
         atomic_store_explicit(&e->slot->busy_since_us, clock_mono_us(), memory_order_relaxed);
         bool was_last = x == last;
         e->running = x;
+        standby_begin(e->standby);
         step(e, x);
+        standby_end(e->standby);
         e->running = NULL;
         if (was_last) {
             break; /* what was queued meanwhile waits for the network's turn */

@@ -1,4 +1,5 @@
 /* inline.h - runs the application on the loop's thread, one step each time the client can take more.
+ * While a call of the application lasts, another thread may have the loop (standby.h).
  * Exchanges that are ready are run between two turns of the loop, never inside a libuv callback. */
 #pragma once
 
@@ -8,11 +9,13 @@
 
 struct app;
 struct slot;
+struct standby;
 
 struct inline_executor {
     struct executor base;          /* what the protocols see */
     struct app *app;               /* borrowed */
     struct slot *slot;             /* borrowed: tells the master how long the application has been running */
+    struct standby *standby;       /* borrowed; NULL: the loop waits while the application computes */
     struct exchange *first, *last; /* queue, linked by exchange.next */
     struct exchange *running;      /* in a step now */
     bool attached;                 /* this thread holds the interpreter */

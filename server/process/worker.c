@@ -17,6 +17,7 @@
 #include "server/config/settings.h"
 #include "server/exec/inline.h"
 #include "server/exec/pool.h"
+#include "server/exec/standby.h"
 #include "server/http/http.h"
 #include "server/net/conn.h"
 #include "server/net/listener.h"
@@ -28,6 +29,8 @@
 
 /* For calls of the application that still run when a worker quits; the master kills it after a second. */
 #define LAST_WORDS_MS 250
+
+#define ASIDE_MS 20 /* how long a busy worker leaves new connections to idle ones before it looks again */
 
 enum worker_state {
     SERVING,
@@ -43,6 +46,7 @@ struct worker {
     uv_loop_t loop;
     struct inline_executor executor; /* knows who holds the interpreter, also when the pool runs the application */
     struct pool *pool;               /* owned; NULL: one thread */
+    struct standby *standby;         /* owned; NULL: with the pool */
     struct http http;
     struct conns conns;
     struct proxy proxy;
@@ -53,6 +57,8 @@ struct worker {
     uv_async_t told;           /* the signal handler has something to say */
     atomic_int order;          /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
     uv_timer_t patience;       /* graceful_timeout */
+    uv_timer_t aside;          /* runs while new connections are left to others */
+    bool interrupted;          /* the hook worker_int is due, on the thread that runs Python */
     pid_t master_pid;
     uint64_t max_requests; /* 0: no limit */
     enum worker_state state;
@@ -86,9 +92,33 @@ static int on_accepted(void *arg, int fd, const struct listener *l, const struct
     return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, peer, l->tls ? w->deps->tls : NULL);
 }
 
+/* Another worker could serve a new client at once. */
+static bool others_are_idle(const struct worker *w)
+{
+    struct scoreboard *sb = w->deps->scoreboard;
+    for (size_t i = 0; i < scoreboard_size(sb); i++) {
+        const struct slot *other = scoreboard_slot(sb, i);
+        if (other != w->slot && atomic_load_explicit(&other->state, memory_order_relaxed) == SLOT_READY &&
+            atomic_load_explicit(&other->busy_since_us, memory_order_relaxed) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_aside(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    doors_resume(w->doors);
+}
+
 static bool has_room(void *arg)
 {
     struct worker *w = arg;
+    if (standby_has_loop(w->standby) && others_are_idle(w)) {
+        uv_timer_start(&w->aside, on_aside, ASIDE_MS, 0);
+        return false;
+    }
     return w->conns.count < w->conns.limits.max || conns_shed(&w->conns);
 }
 
@@ -202,8 +232,7 @@ static void on_told(uv_async_t *handle)
     if (atomic_load(&w->order) == SIGTERM) {
         drain(w);
     } else if (w->state < QUITTING) {
-        inline_attach(&w->executor);
-        w->deps->hooks->worker_int(w->deps->hooks);
+        w->interrupted = true;
         quit(w);
     }
 }
@@ -236,6 +265,8 @@ static int start_handles(struct worker *w, const struct seat *seat)
 {
     uv_timer_init(&w->loop, &w->patience);
     w->patience.data = w;
+    uv_timer_init(&w->loop, &w->aside);
+    w->aside.data = w;
     uv_signal_init(&w->loop, &w->reopen);
     w->reopen.data = w;
     w->told.data = w;
@@ -297,6 +328,31 @@ static void ask_to_retire(struct worker *w)
     }
 }
 
+/* What is to be done after each turn of the loop. */
+static void settle(struct worker *w)
+{
+    if (w->http.sink) {
+        sink_flush(w->http.sink);
+    }
+    atomic_store_explicit(&w->slot->connections, w->conns.count, memory_order_relaxed);
+}
+
+/* The standby thread's turn: the network alone. */
+static void on_standby_turn(void *arg)
+{
+    struct worker *w = arg;
+    uv_run(&w->loop, UV_RUN_ONCE);
+    settle(w);
+}
+
+static void on_taken(void *arg)
+{
+    struct worker *w = arg;
+    settle(w);
+}
+
+static const struct standby_events STANDBY_EVENTS = {.taken = on_taken, .turn = on_standby_turn};
+
 /* One turn: the network, then the application for what has become ready, then the log. */
 static void turn(struct worker *w)
 {
@@ -310,10 +366,12 @@ static void turn(struct worker *w)
     } else {
         inline_run(&w->executor);
     }
-    if (w->http.sink) {
-        sink_flush(w->http.sink);
+    if (w->interrupted) {
+        w->interrupted = false;
+        inline_attach(&w->executor);
+        w->deps->hooks->worker_int(w->deps->hooks);
     }
-    atomic_store_explicit(&w->slot->connections, w->conns.count, memory_order_relaxed);
+    settle(w);
     ask_to_retire(w);
 }
 
@@ -367,6 +425,13 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
             log_error("Cannot start %d threads: %s", s->threads, strerror(-r));
             goto no_http;
         }
+    } else {
+        r = standby_create(&w->standby, &w->loop, &STANDBY_EVENTS, w);
+        if (r < 0) {
+            log_error("Cannot start the standby thread: %s", strerror(-r));
+            goto no_http;
+        }
+        w->executor.standby = w->standby;
     }
     r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot);
     w->http.statsd = deps->statsd;
@@ -408,6 +473,7 @@ no_http:
     if (w->pool) {
         stop_pool(w);
     }
+    standby_stop(w->standby);
     uv_walk(&w->loop, close_handle, NULL);
     while (uv_run(&w->loop, UV_RUN_DEFAULT) != 0) {
     }
@@ -415,6 +481,7 @@ no_http:
     proxy_finish(&w->proxy);
     http_finish(&w->http);
     pool_destroy(w->pool);
+    standby_destroy(w->standby);
     inline_attach(&w->executor); /* the caller goes on with Python */
     uv_loop_close(&w->loop);
     reloader_destroy(w->reloader);
