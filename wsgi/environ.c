@@ -421,12 +421,12 @@ static PyObject *server_port(struct environ *e, unsigned port)
 }
 
 /* What a PROXY header has said, under gunicorn's names. */
-static int put_proxy(struct environ *e, PyObject *dict, const struct peer *p)
+static int put_proxy(struct environ *e, PyObject *dict, const struct proxied *p)
 {
-    int status = put(dict, e->keys[KEY_PROXY_PROTOCOL], latin1(str_of(p->proxy_protocol)));
-    if (p->proxy_addr[0] != '\0') {
-        status |= put(dict, e->keys[KEY_PROXY_ADDR], latin1(str_of(p->proxy_addr)));
-        status |= put(dict, e->keys[KEY_PROXY_PORT], number(p->proxy_port));
+    int status = put(dict, e->keys[KEY_PROXY_PROTOCOL], latin1(str_of(p->protocol)));
+    if (p->addr[0] != '\0') {
+        status |= put(dict, e->keys[KEY_PROXY_ADDR], latin1(str_of(p->addr)));
+        status |= put(dict, e->keys[KEY_PROXY_PORT], number(p->port));
     }
     return status;
 }
@@ -447,8 +447,8 @@ static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
     } else {
         status |= put_server_of_host(e, dict, x);
     }
-    if (p->proxy_protocol) {
-        status |= put_proxy(e, dict, p);
+    if (p->proxied) {
+        status |= put_proxy(e, dict, p->proxied);
     }
     return status;
 }

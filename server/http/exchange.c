@@ -75,6 +75,13 @@ void exchange_keep_peer(struct exchange *x)
     if (copy) {
         *copy = *x->peer;
     }
+    if (copy && copy->proxied) {
+        copy->proxied = arena_alloc(&x->arena, sizeof(*copy->proxied));
+        copy = copy->proxied ? copy : NULL;
+    }
+    if (copy && copy->proxied) {
+        *copy->proxied = *x->peer->proxied;
+    }
     x->peer = copy ? copy : &NOBODY;
     x->peer_kept = true;
 }

@@ -60,7 +60,7 @@ void forward_destroy(struct forward *f)
 
 bool forward_trusts(const struct forward *f, const struct peer *peer)
 {
-    const char *addr = peer->proxy_protocol ? peer->front_end : peer->addr;
+    const char *addr = peer->proxied ? peer->proxied->front_end : peer->addr;
     return addr[0] == '\0' || allow_has(&f->allow, addr);
 }
 

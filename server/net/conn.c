@@ -58,7 +58,7 @@ struct conn {
     size_t lingered;        /* bytes thrown away */
     enum conn_state state;
     bool linger, paused, notified; /* notified: close_notify is in `cipher` */
-    struct peer peer;
+    struct peer peer;              /* owns its `proxied` */
 };
 
 static void flush(struct conn *c);
@@ -100,6 +100,7 @@ static void on_closed(uv_handle_t *handle)
     struct conn *c = handle->data;
     tls_destroy(c->tls);
     free(c->writer);
+    free(c->peer.proxied);
     free(c);
 }
 
@@ -446,10 +447,20 @@ static void refuse_preface(struct conn *c, int status, const char *reason)
     }
 }
 
+static bool keep_proxied(struct conn *c, const struct proxied *proxied)
+{
+    c->peer.proxied = malloc(sizeof(*proxied)); /* apart: most connections have none, and idle ones are to be small */
+    if (c->peer.proxied) {
+        *c->peer.proxied = *proxied;
+    }
+    return c->peer.proxied;
+}
+
 /* The beginning of a connection where the PROXY protocol is spoken. */
 static void read_preface(struct conn *c, const char *data, size_t len)
 {
     const char *reason = NULL;
+    struct proxied proxied;
     size_t used = 0;
     bool whole = c->preface.len == 0;
     if (!whole && buf_append(&c->preface, data, len) < 0) {
@@ -457,7 +468,7 @@ static void read_preface(struct conn *c, const char *data, size_t len)
         return;
     }
     struct buf all = whole ? (struct buf){.data = (char *)data, .len = len} : c->preface;
-    int status = proxy_read(c->all->proxy, &c->peer, all.data, all.len, &used, &reason);
+    int status = proxy_read(c->all->proxy, &c->peer, &proxied, all.data, all.len, &used, &reason);
     if (status == PROXY_MORE) {
         if (whole && buf_append(&c->preface, data, len) < 0) {
             finish(c);
@@ -467,6 +478,8 @@ static void read_preface(struct conn *c, const char *data, size_t len)
     c->preface = (struct buf){0};
     if (status != 0) {
         refuse_preface(c, status, reason);
+    } else if (used > 0 && !keep_proxied(c, &proxied)) {
+        finish(c);
     } else if (begin(c) && used < all.len) {
         deliver(c, all.data + used, all.len - used);
     }

@@ -5,16 +5,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a PROXY header has said (proxy.h), beside the client's address and port. */
+struct proxied {
+    const char *protocol;             /* static text: "TCP4", "TCP6", or what says nothing about addresses */
+    char front_end[INET6_ADDRSTRLEN]; /* the address of who sent it; "" on a unix socket */
+    char addr[INET6_ADDRSTRLEN];      /* where the client has connected to; "" when nothing was said */
+    uint16_t port;
+};
+
 struct peer {
     char addr[INET6_ADDRSTRLEN]; /* the client's numeric address, no port; "" on a unix socket */
     uint16_t port;               /* 0 on a unix socket */
     uint16_t server_port;        /* 0 on a unix socket */
     bool tls;                    /* the connection is encrypted */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
-
-    /* From a PROXY header (proxy.h), which `addr` and `port` are from, too. */
-    const char *proxy_protocol;        /* static text: "TCP4", "TCP6", or what says nothing; NULL: there was none */
-    char front_end[INET6_ADDRSTRLEN];  /* the address of who sent it; "" on a unix socket */
-    char proxy_addr[INET6_ADDRSTRLEN]; /* where the client has connected to; "" when nothing was said */
-    uint16_t proxy_port;
+    struct proxied *proxied;     /* lives as long as this; NULL: there was no PROXY header */
 };

@@ -164,20 +164,20 @@ static int read_v2(const char *data, size_t len, struct said *said, size_t *used
     return 0;
 }
 
-static void believe(const struct said *said, struct peer *peer)
+static void believe(const struct said *said, struct peer *peer, struct proxied *proxied)
 {
-    peer->proxy_protocol = said->protocol;
-    memcpy(peer->front_end, peer->addr, sizeof(peer->front_end));
+    *proxied = (struct proxied){.protocol = said->protocol};
+    memcpy(proxied->front_end, peer->addr, sizeof(proxied->front_end));
     if (said->family != AF_UNSPEC) {
         memcpy(peer->addr, said->from, sizeof(peer->addr));
-        memcpy(peer->proxy_addr, said->to, sizeof(peer->proxy_addr));
+        memcpy(proxied->addr, said->to, sizeof(proxied->addr));
         peer->port = said->from_port;
-        peer->proxy_port = said->to_port;
+        proxied->port = said->to_port;
     }
 }
 
-int proxy_read(const struct proxy *p, struct peer *peer, const char *data, size_t len, size_t *used,
-               const char **reason)
+int proxy_read(const struct proxy *p, struct peer *peer, struct proxied *proxied, const char *data, size_t len,
+               size_t *used, const char **reason)
 {
     struct said said = {.family = AF_UNSPEC};
     enum version version = version_of(p, data, len);
@@ -191,7 +191,7 @@ int proxy_read(const struct proxy *p, struct peer *peer, const char *data, size_
     }
     int status = version == V1 ? read_v1(data, len, &said, used) : read_v2(data, len, &said, used);
     if (status == 0) {
-        believe(&said, peer);
+        believe(&said, peer, proxied);
     } else if (status != PROXY_MORE) {
         *reason = "Invalid PROXY header";
     }

@@ -8,6 +8,7 @@
 #include "server/net/allow.h"
 
 struct peer;
+struct proxied;
 struct settings;
 
 struct proxy {
@@ -22,7 +23,8 @@ void proxy_finish(struct proxy *p);
 #define PROXY_MORE (-1)
 
 /* Looks at all that has come over a connection so far. PROXY_MORE: it cannot be told yet. 0: `*used` bytes of it are a
- * PROXY header (0: there is none), and `peer` is who it says. Else the status to refuse with, and `*reason` says why
- * (static text). On a unix socket everybody may speak it, since file permissions say who may connect. */
-int proxy_read(const struct proxy *p, struct peer *peer, const char *data, size_t len, size_t *used,
-               const char **reason);
+ * PROXY header (0: there is none), `peer` is who it says, and `*proxied` has the rest. Else the status to refuse with,
+ * and `*reason` says why (static text). On a unix socket everybody may speak it, since file permissions say who may
+ * connect. */
+int proxy_read(const struct proxy *p, struct peer *peer, struct proxied *proxied, const char *data, size_t len,
+               size_t *used, const char **reason);

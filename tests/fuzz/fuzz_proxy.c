@@ -43,17 +43,17 @@ static void check_address(const char *addr, const char *protocol)
     CHECK(n.len == (strcmp(protocol, "TCP4") == 0 ? 4 : 16), "%s for %s", addr, protocol);
 }
 
-static void check_peer(const struct peer *before, const struct peer *after, size_t used)
+static void check_peer(const struct peer *before, const struct peer *after, const struct proxied *said, size_t used)
 {
-    CHECK((used > 0) == (after->proxy_protocol != NULL), "%zu bytes of a header", used);
-    if (!after->proxy_protocol) {
+    CHECK((used > 0) == (said->protocol != NULL), "%zu bytes of a header", used);
+    if (!said->protocol) {
         CHECK(memcmp(before, after, sizeof(*before)) == 0, "nothing was said, and yet believed");
         return;
     }
-    CHECK(strcmp(after->front_end, before->addr) == 0, "another front end");
-    if (after->proxy_addr[0]) {
-        check_address(after->addr, after->proxy_protocol);
-        check_address(after->proxy_addr, after->proxy_protocol);
+    CHECK(strcmp(said->front_end, before->addr) == 0, "another front end");
+    if (said->addr[0]) {
+        check_address(after->addr, said->protocol);
+        check_address(said->addr, said->protocol);
     } else {
         CHECK(strcmp(after->addr, before->addr) == 0 && after->port == before->port, "another client");
     }
@@ -71,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     /* Once it can be told, more bytes do not change it. */
     struct peer first = before;
+    struct proxied first_said = {0};
     size_t first_used = 0;
     int first_status = 0;
     for (size_t n = 0; n <= script.rest.len; n++) {
@@ -78,11 +79,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         CHECK(copy, "memory");
         memcpy(copy, script.rest.p, n);
         struct peer peer = before;
+        struct proxied said = {0};
         const char *reason = NULL;
         size_t used = 0;
-        int status = proxy_read(p, &peer, copy, n, &used, &reason);
+        int status = proxy_read(p, &peer, &said, copy, n, &used, &reason);
         free(copy);
-        CHECK(!decided || (status == first_status && used == first_used && memcmp(&peer, &first, sizeof(peer)) == 0),
+        CHECK(!decided || (status == first_status && used == first_used && memcmp(&peer, &first, sizeof(peer)) == 0 &&
+                           memcmp(&said, &first_said, sizeof(said)) == 0),
               "after %zu bytes it is another verdict", n);
         if (status == PROXY_MORE) {
             continue;
@@ -91,10 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         CHECK(used <= n && (status == 0 || reason), "%zu of %zu bytes", used, n);
         if (status == 0) {
             CHECK(!stranger || used == 0, "a stranger was believed");
-            check_peer(&before, &peer, used);
+            check_peer(&before, &peer, &said, used);
         }
         decided = true;
         first = peer;
+        first_said = said;
         first_used = used;
         first_status = status;
     }

@@ -27,6 +27,7 @@ static const char *read_from(const char *mode, const char *sender, struct str da
     struct buf error = {0};
     struct proxy p;
     struct peer peer = {.port = 5};
+    struct proxied proxied = {0};
     const char *reason = NULL;
     size_t used = 0;
     char *copy = malloc(data.len);
@@ -38,18 +39,18 @@ static const char *read_from(const char *mode, const char *sender, struct str da
     assert_int_equal(settings_set(&s, "proxy_protocol", &mode, 1, SETTINGS_FILE, &error), 0);
     assert_int_equal(settings_check(&s, &error), 0);
     assert_int_equal(proxy_init(&p, &s), 0);
-    int status = proxy_read(&p, &peer, copy, data.len, &used, &reason);
+    int status = proxy_read(&p, &peer, &proxied, copy, data.len, &used, &reason);
     if (status == PROXY_MORE) {
         snprintf(told, sizeof(told), "more");
     } else if (status) {
         snprintf(told, sizeof(told), "%d %s", status, reason);
-    } else if (!peer.proxy_protocol) {
+    } else if (!proxied.protocol) {
         assert_int_equal(used, 0);
         snprintf(told, sizeof(told), "none");
     } else {
-        assert_string_equal(peer.front_end, sender);
-        snprintf(told, sizeof(told), "%s %s:%u>%s:%u, %zu left", peer.proxy_protocol, peer.addr, peer.port,
-                 peer.proxy_addr, peer.proxy_port, data.len - used);
+        assert_string_equal(proxied.front_end, sender);
+        snprintf(told, sizeof(told), "%s %s:%u>%s:%u, %zu left", proxied.protocol, peer.addr, peer.port, proxied.addr,
+                 proxied.port, data.len - used);
     }
     proxy_finish(&p);
     settings_finish(&s);
