@@ -12,16 +12,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uv.h>
 
-#include "server/base/buf.h"
 #include "server/net/chunk.h"
 #include "server/net/peer.h"
 
 struct conn;
 struct conns;
-struct listener;
-struct proxy;
 struct tls_context;
 
 /* What speaks over a connection: plugged by http/. In every callback but `closed` the conn may be closed. */
@@ -38,42 +34,6 @@ struct protocol {
 };
 
 #define CONN_GRACE_MS (10 * 1000) /* before a minimum rate is asked for */
-
-struct conn_limits {
-    size_t max;            /* connections at once: --worker-connections */
-    uint64_t handshake_ms; /* for the whole TLS handshake; for a PROXY header */
-    uint64_t linger_ms;    /* for a client to read our last words */
-    size_t send_rate;      /* bytes a second that a client must take; 0: none */
-};
-
-/* All connections of a worker. */
-struct conns {
-    uv_loop_t *loop;
-    const struct protocol *protocol; /* borrowed */
-    const struct proxy *proxy;       /* borrowed: set after conns_init; NULL: no PROXY headers are read */
-    void *context;                   /* borrowed: for protocol->open */
-    struct conn_limits limits;
-    size_t count;               /* open now */
-    size_t queued;              /* bytes that wait to be sent, over all connections */
-    void (*on_room)(void *arg); /* a connection went away: accepting may go on; may be NULL */
-    void *on_room_arg;
-    bool draining;             /* idle connections are closed, others after their answer */
-    struct conn *first, *last; /* list of all, by last use: the freshest first */
-    uv_timer_t sweep;          /* looks at deadlines while there are connections */
-    char *read_buffer;         /* owned: lent to one read at a time, so that an idle connection holds none */
-    char *plain_buffer;        /* owned: what TLS made of it */
-    char *gather_buffer;       /* owned: small pieces on their way into one TLS record */
-    struct buf spare;          /* lent to the connection that has ciphertext to send */
-};
-
-int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protocol, void *context,
-               const struct conn_limits *limits);
-/* Closes every connection at once. The loop must run until `count` is 0 and handles are closed, before conns_finish. */
-void conns_close_all(struct conns *cs);
-void conns_drain(struct conns *cs);  /* see `draining` */
-bool conns_shed(struct conns *cs);   /* makes room: ends the one that is idle, or lingers, longest; false: none is */
-void conns_watch(struct conns *cs);  /* keeps the sweep going: on_room is called by it, too */
-void conns_finish(struct conns *cs); /* frees the buffers: after the loop's end */
 
 /* Takes an accepted socket over (closed on failure). 0 or -errno. `tls`: NULL for plain. */
 int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, struct tls_context *tls);

@@ -20,6 +20,7 @@
 #include "server/exec/standby.h"
 #include "server/http/http.h"
 #include "server/net/conn.h"
+#include "server/net/conns.h"
 #include "server/net/listener.h"
 #include "server/net/proxy.h"
 #include "server/process/daemon.h"

@@ -29,6 +29,7 @@
 #include "server/http/http.h"
 #include "server/http/http1.h"
 #include "server/net/conn.h"
+#include "server/net/conns.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/fake_app.h"
 #include "tests/fuzz/replies.h"

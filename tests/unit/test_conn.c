@@ -15,10 +15,11 @@
 #include <uv.h>
 
 #include "server/net/conn.h"
+#include "server/net/conns.h"
 #include "server/net/peer.h"
 
 #define MANY 300             /* connections: more than fill what a worker may hold */
-#define FOR_ONE (256 * 1024) /* bounds: see conn.c */
+#define FOR_ONE (256 * 1024) /* bounds: see connout.c */
 #define FOR_ALL (64 * 1024 * 1024)
 
 static uv_loop_t loop;

@@ -19,6 +19,7 @@
 #include "server/http/http.h"
 #include "server/http/http1.h"
 #include "server/net/conn.h"
+#include "server/net/conns.h"
 
 #define REQUEST "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

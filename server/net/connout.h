@@ -1,0 +1,13 @@
+/* connout.h - what a connection has to send, as far as the socket takes it. For conn.c and conns.c: the protocol's side
+ * of it, conn_send and conn_wants_more, is in conn.h. */
+#pragma once
+
+#include <stddef.h>
+
+struct conn;
+
+size_t conn_queued(const struct conn *c); /* bytes not yet taken by the socket */
+void conn_account(struct conn *c);        /* keeps the worker's sum true: after each change of what waits to be sent */
+void conn_drop_cipher(struct conn *c);    /* frees the buffer for ciphertext, or keeps it for the next connection */
+int conn_start_writer(struct conn *c);    /* the socket is full: libuv waits for it with the head of the queue */
+void conn_flush(struct conn *c);          /* sends what is queued as far as it goes; may close the connection */
