@@ -217,6 +217,9 @@ static int open_statsd(struct program *p, struct buf *error)
 static int open_log(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
+    if (user_make_logs(s, error) < 0) {
+        return refuse(p, error);
+    }
     int r = log_open(s->errorlog, (enum log_level)s->loglevel);
     if (r < 0) {
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));

@@ -57,6 +57,21 @@ int sink_open_file(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+int sink_make_file(const char *path, uid_t uid, gid_t gid)
+{
+    int r = make_parents(path);
+    if (r < 0) {
+        return r;
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0) {
+        return errno == EEXIST ? 0 : -errno;
+    }
+    r = fchown(fd, uid, gid) < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
 int sink_open(struct sink **out, const char *path, int std_fd)
 {
     struct sink *s = calloc(1, sizeof(*s));

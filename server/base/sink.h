@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct sink;
 struct syslog;
@@ -15,6 +16,10 @@ void sink_close(struct sink *s); /* flushes; NULL is fine */
 
 /* Opens a log file for appending and makes its missing directories: the descriptor (owned by the caller) or -errno. */
 int sink_open_file(const char *path);
+
+/* Makes a log file and its directories for another user, who will open it. One that is there stays as it is, so that no
+ * link which that user may have put there leads to a file of somebody else's. 0 or -errno. */
+int sink_make_file(const char *path, uid_t uid, gid_t gid);
 
 void sink_copy(struct sink *s, struct syslog *to); /* each line goes there, too; borrowed */
 int sink_reopen(struct sink *s);                   /* 0 or -errno, and then the old file stays */

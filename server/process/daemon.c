@@ -18,6 +18,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/log.h"
+#include "server/base/sink.h"
 #include "server/config/settings.h"
 #include "server/process/hooks.h"
 
@@ -536,16 +537,47 @@ static bool umask_given(const struct settings *s)
     return s->source[settings_find("umask") - settings_table()] != SETTINGS_DEFAULT;
 }
 
-int user_become(const struct settings *s, struct buf *error)
+static int find_both(const struct settings *s, uid_t *uid, gid_t *gid, struct buf *error)
 {
-    uid_t uid = geteuid();
-    gid_t gid = getegid();
-    if (s->user && user_find(s->user, &uid) < 0) {
+    *uid = geteuid();
+    *gid = getegid();
+    if (s->user && user_find(s->user, uid) < 0) {
         buf_printf(error, "There is no user '%s'", s->user);
         return -1;
     }
-    if (s->group && user_find_group(s->group, &gid) < 0) {
+    if (s->group && user_find_group(s->group, gid) < 0) {
         buf_printf(error, "There is no group '%s'", s->group);
+        return -1;
+    }
+    return 0;
+}
+
+int user_make_logs(const struct settings *s, struct buf *error)
+{
+    const char *const paths[] = {s->errorlog, s->accesslog};
+    uid_t uid;
+    gid_t gid;
+    if (geteuid() != 0 || (!s->user && !s->group)) {
+        return 0;
+    }
+    if (find_both(s, &uid, &gid, error) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        int r = !paths[i] || strcmp(paths[i], "-") == 0 ? 0 : sink_make_file(paths[i], uid, gid);
+        if (r < 0) {
+            buf_printf(error, "'%s' isn't writable: %s", paths[i], strerror(-r));
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int user_become(const struct settings *s, struct buf *error)
+{
+    uid_t uid;
+    gid_t gid;
+    if (find_both(s, &uid, &gid, error) < 0) {
         return -1;
     }
 

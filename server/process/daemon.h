@@ -62,6 +62,10 @@ void stdio_to_log(void);  /* 1 and 2 become the server log (capture_output): aga
  * what is already so is allowed. Keeps PR_SET_PDEATHSIG, which a change of user drops. 0, or -1 with a sentence. */
 int user_become(const struct settings *s, struct buf *error);
 
+/* As root, for workers that run as somebody else: makes the log files that are missing theirs. Before they are opened,
+ * and opened again. 0, or -1 with a sentence. */
+int user_make_logs(const struct settings *s, struct buf *error);
+
 /* "www-data" or "33": 0, or -1 when there is none. A number needs no entry in the user database. */
 int user_find(const char *text, uid_t *uid);
 int user_find_group(const char *text, gid_t *gid);

@@ -375,6 +375,12 @@ static void reload(struct master *m)
 
 static void reopen_logs(const struct master *m)
 {
+    struct buf error = {0};
+    if (user_make_logs(m->deps.settings, &error) < 0) {
+        const char *text = buf_cstr(&error);
+        log_error("%s", text ? text : "Out of memory");
+    }
+    buf_finish(&error);
     int r = log_reopen();
     if (r < 0) {
         log_error("Can't reopen the log: %s", strerror(-r));

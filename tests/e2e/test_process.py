@@ -1,6 +1,7 @@
 """Master and workers: signals, deaths, reloads, and that nobody's request is lost by them."""
 
 import os
+import pwd
 import signal
 import socket
 import threading
@@ -57,6 +58,25 @@ def test_idle_server_stops(server, name):
     assert not listening(s.port)
     assert f"Handling signal: {name.lower()}\n" in s.log()
     assert "Shutting down: Master" in s.log()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start workers as another user")
+def test_logs_belong_to_the_user_of_the_workers(server):
+    nobody = pwd.getpwnam("nobody")
+    args = ["--user", "nobody", "--preload", "--log-file", "logs/server.log", "--access-logfile", "logs/access.log"]
+    s = server("hello:app", *args)
+    logs = s.dir / "logs" / "server.log", s.dir / "logs" / "access.log"
+    assert s.get("/").status == 200
+    s.wait_log("Booting worker")
+    for i in range(2):
+        assert [(log.stat().st_uid, log.stat().st_gid) for log in logs] == [(nobody.pw_uid, os.getegid())] * 2
+        wait_until(lambda: "GET / " in logs[1].read_text(), "the line is in the access log")
+        if i == 0:
+            for log in logs:
+                log.rename(log.with_suffix(".1"))
+            s.signal("USR1")
+            wait_until(lambda: all(log.exists() for log in logs), "both are opened again")
+            wait_until(lambda: s.get("/").status == 200 and logs[1].read_text(), "the worker has opened it, too")
 
 
 def test_stop_at_once_after_the_start(server):
