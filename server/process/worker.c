@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
@@ -31,7 +32,8 @@
 /* For calls of the application that still run when a worker quits; the master kills it after a second. */
 #define LAST_WORDS_MS 250
 
-#define ASIDE_MS 20 /* how long a busy worker leaves new connections to idle ones before it looks again */
+#define ASIDE_MS 20          /* how long a busy worker leaves new connections to others before it looks again */
+#define BUSY_US (100 * 1000) /* a call that has lasted so long will go on */
 
 enum worker_state {
     SERVING,
@@ -93,14 +95,16 @@ static int on_accepted(void *arg, int fd, const struct listener *l, const struct
     return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, peer, l->tls ? w->deps->tls : NULL);
 }
 
-/* Another worker could serve a new client at once. */
-static bool others_are_idle(const struct worker *w)
+/* Another worker could serve a new client soon: one whose calls are short is not busy for long. */
+static bool others_are_free(const struct worker *w)
 {
     struct scoreboard *sb = w->deps->scoreboard;
+    uint64_t now = clock_mono_us();
     for (size_t i = 0; i < scoreboard_size(sb); i++) {
         const struct slot *other = scoreboard_slot(sb, i);
+        uint64_t since = atomic_load_explicit(&other->busy_since_us, memory_order_relaxed);
         if (other != w->slot && atomic_load_explicit(&other->state, memory_order_relaxed) == SLOT_READY &&
-            atomic_load_explicit(&other->busy_since_us, memory_order_relaxed) == 0) {
+            (since == 0 || now < since + BUSY_US)) {
             return true;
         }
     }
@@ -116,7 +120,7 @@ static void on_aside(uv_timer_t *timer)
 static bool has_room(void *arg)
 {
     struct worker *w = arg;
-    if (standby_has_loop(w->standby) && others_are_idle(w)) {
+    if (standby_has_loop(w->standby) && others_are_free(w)) {
         uv_timer_start(&w->aside, on_aside, ASIDE_MS, 0);
         return false;
     }
