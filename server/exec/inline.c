@@ -93,13 +93,35 @@ void inline_detach(struct inline_executor *e)
     }
 }
 
-#define PIECES_A_TURN 32 /* of one body; then the network and the other exchanges have their turn */
+#define PIECES_A_TURN 64 /* of one body; then the network and the other exchanges have their turn */
 
 /* Gives `x` back; the protocol may submit it again at once, as another request. */
 static void give_back(struct inline_executor *e, struct exchange *x, bool ok)
 {
     e->running = NULL;
     exchange_done(x, ok);
+}
+
+static void hold(struct inline_executor *e)
+{
+    if (e->standby && !e->slow && !e->holding) {
+        e->holding = true;
+        exchange_hold(e->running, true);
+    }
+}
+
+static void let_go(struct inline_executor *e)
+{
+    if (e->holding) {
+        e->holding = false;
+        exchange_hold(e->running, false);
+    }
+}
+
+void inline_taken(struct inline_executor *e)
+{
+    e->slow = true;
+    let_go(e);
 }
 
 enum entry { BEGIN, NEXT, END };
@@ -130,6 +152,7 @@ static void step(struct inline_executor *e, struct exchange *x)
 {
     enum app_result result = APP_MORE;
 
+    e->slow = false;
     if (x->state == EXCHANGE_READY) {
         exchange_start(x);
         if (x->aborted) {
@@ -141,17 +164,20 @@ static void step(struct inline_executor *e, struct exchange *x)
             exchange_send(x);
         }
     }
-    /* PEP 3333: each piece is sent before the next one is asked for. */
+    /* PEP 3333: a piece is sent before the next one is asked for, or while it is made: pieces that come quickly are
+     * held and go out together, unless the standby thread takes the loop over. */
     int pieces = 0;
     while (result == APP_MORE && !x->aborted && pieces < PIECES_A_TURN && exchange_wants_more(x)) {
+        hold(e);
         result = call(e, x, NEXT);
         if (result != APP_FAILED) {
             exchange_send(x);
         }
         pieces++;
     }
+    let_go(e);
     if (result == APP_MORE && !x->aborted) {
-        if (pieces == PIECES_A_TURN) {
+        if (exchange_wants_more(x)) {
             e->running = NULL;
             enqueue(&e->base, x);
         }

@@ -18,6 +18,8 @@ struct inline_executor {
     struct standby *standby;       /* borrowed; NULL: the loop waits while the application computes */
     struct exchange *first, *last; /* queue, linked by exchange.next */
     struct exchange *running;      /* in a step now */
+    bool holding;                  /* its output is held, so that small pieces go out together */
+    bool slow;                     /* the loop was taken over in this step: each piece is sent by itself */
     bool attached;                 /* this thread holds the interpreter */
 };
 
@@ -28,6 +30,9 @@ bool inline_has_work(const struct inline_executor *e);
 
 /* Runs each exchange that was queued when it was called. Attaches when there is work. */
 void inline_run(struct inline_executor *e);
+
+/* For the standby thread, which has just got the loop: sends what was held. */
+void inline_taken(struct inline_executor *e);
 
 void inline_attach(struct inline_executor *e); /* nothing when it is attached */
 void inline_detach(struct inline_executor *e); /* before the thread waits */

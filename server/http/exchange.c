@@ -96,6 +96,11 @@ void exchange_send(struct exchange *x)
     x->ops->flush(x);
 }
 
+void exchange_hold(struct exchange *x, bool held)
+{
+    x->ops->hold(x, held);
+}
+
 bool exchange_wants_more(const struct exchange *x)
 {
     return x->ops->wants_more(x);

@@ -38,6 +38,7 @@ enum exchange_state { EXCHANGE_RECEIVING, EXCHANGE_READY, EXCHANGE_RUNNING, EXCH
 /* What the protocol does for the executor. Loop thread. */
 struct exchange_ops {
     void (*flush)(struct exchange *x);            /* there is output in x->response: send what the client takes */
+    void (*hold)(struct exchange *x, bool held);  /* while true, flush only queues: small pieces go out together */
     bool (*wants_more)(const struct exchange *x); /* true while little enough is queued that more may be made */
     void (*done)(struct exchange *x, bool ok);    /* see exchange_done */
 };
@@ -93,6 +94,7 @@ void exchange_flush(struct exchange *x);
 /* For the executor, loop thread. */
 void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is about to be called */
 void exchange_send(struct exchange *x);  /* what the response holds goes to the protocol */
+void exchange_hold(struct exchange *x, bool held);
 bool exchange_wants_more(const struct exchange *x);
 /* The holder gives it back: `ok` false means that the response cannot be completed (500 if nothing was sent yet, else
  * the connection is broken off). The exchange must not be touched afterwards. */

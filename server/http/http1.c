@@ -650,6 +650,15 @@ static void flush(struct exchange *x)
     }
 }
 
+static void hold(struct exchange *x, bool held)
+{
+    const struct http1 *h = x->protocol;
+    if (h->phase == PHASE_GONE) {
+        return;
+    }
+    (held ? conn_hold : conn_let_go)(h->conn);
+}
+
 static bool wants_more(const struct exchange *x)
 {
     const struct http1 *h = x->protocol;
@@ -690,7 +699,7 @@ static void on_drained(void *p)
     }
 }
 
-static const struct exchange_ops OPS = {.flush = flush, .wants_more = wants_more, .done = done};
+static const struct exchange_ops OPS = {.flush = flush, .hold = hold, .wants_more = wants_more, .done = done};
 
 const struct protocol http1_protocol = {
     .open = on_open,

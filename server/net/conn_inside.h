@@ -53,8 +53,8 @@ struct conn {
     size_t counted;         /* our share in all->queued */
     size_t lingered;        /* bytes thrown away */
     enum conn_state state;
-    bool linger, paused, notified; /* notified: close_notify is in `cipher` */
-    struct peer peer;              /* owns its `proxied` */
+    bool linger, paused, held, notified; /* notified: close_notify is in `cipher` */
+    struct peer peer;                    /* owns its `proxied` */
 };
 
 static inline void conn_set_state(struct conn *c, enum conn_state state)

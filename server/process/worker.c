@@ -353,6 +353,7 @@ static void on_standby_turn(void *arg)
 static void on_taken(void *arg)
 {
     struct worker *w = arg;
+    inline_taken(&w->executor);
     settle(w);
 }
 

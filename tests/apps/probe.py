@@ -119,6 +119,15 @@ def stream(environ, start_response, file):
     yield b"second\n"
 
 
+def quick_then(environ, start_response, file):
+    """Ten pieces at once; the last one is not made before the test has made `file`."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for i in range(10):
+        yield b"%d\n" % i
+    wait_for(file)
+    yield b"last\n"
+
+
 def pieces(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b""

@@ -84,6 +84,16 @@ def test_piece_of_a_stream_is_sent_while_the_next_is_made(site):
         assert c.chunk() == b""
 
 
+def test_pieces_that_were_gathered_are_sent_while_the_next_is_made(site):
+    with site.connect() as c:
+        c.send(encode("GET", "/quick_then?file=more"))
+        c.head()
+        assert [c.chunk() for _ in range(10)] == [b"%d\n" % i for i in range(10)]
+        (site.dir / "more").touch()
+        assert c.chunk() == b"last\n"
+        assert c.chunk() == b""
+
+
 def test_idle_connection_is_closed_in_its_time(server):
     site = server("probe:app", "-w", "1", "--keep-alive", "1")
     with site.connect() as c:
