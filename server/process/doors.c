@@ -2,10 +2,10 @@
 #include "server/process/doors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,7 +33,9 @@ struct doors {
     struct door *list;
     size_t n;
     bool paused;
-    int null_fd;          /* /dev/null, opened in time: a signal handler may find no descriptor left */
+    /* An eventfd that nobody writes to. Opened in time, since a signal handler may find no descriptor left; and one
+     * that epoll takes, since the loop may not have told it of our sockets yet, and ends the process if it cannot. */
+    int null_fd;
     atomic_bool given_up; /* doors_give_up has begun */
     struct kept *kept;
     size_t n_kept;
@@ -104,7 +106,7 @@ int doors_open(struct doors **out, uv_loop_t *loop, const struct listeners *ls, 
         return -ENOMEM;
     }
     *d = (struct doors){.loop = loop, .events = events, .arg = arg};
-    d->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    d->null_fd = eventfd(0, EFD_CLOEXEC);
     d->list = calloc(ls->n, sizeof(*d->list));
     d->kept = calloc(KEPT_MAX, sizeof(*d->kept));
     if (d->null_fd < 0 || !d->list || !d->kept) {

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import THREADED, WORKER_CLASS, Load, free_port, listening, ours, processes, wait_until
+from harness import THREADED, WORKER_CLASS, Load, free_port, has_loop, listening, ours, processes, wait_until
 from wire import Broken, encode
 
 
@@ -82,6 +82,17 @@ def test_logs_belong_to_the_user_of_the_workers(server):
 def test_stop_at_once_after_the_start(server):
     for _ in range(5):
         assert server("probe:app", "-w", "3").stop() == 0
+
+
+def test_worker_that_is_told_to_go_before_it_has_begun(server):
+    s = server("probe:app")
+    seen = set()
+    for name in [signal.SIGTERM, signal.SIGINT] * 10:
+        (worker,) = wait_until(lambda: [p for p in s.children() if p not in seen and has_loop(p)], "one has a loop")
+        os.kill(worker, name)
+        seen.add(worker)
+    assert get_pid(s) not in seen
+    assert "SIGABRT" not in s.log()
 
 
 def test_term_lets_a_request_finish(server):

@@ -187,6 +187,7 @@ def test_interrupted_worker_shows_its_threads(configured):
         """
     )
     (worker,) = s.ready_workers(1)
+    assert s.get("/").status == 200  # so that it does listen to signals
     os.kill(worker, 2)
     s.wait_log("worker received INT or QUIT signal\n")
     s.wait_log("# Thread: MainThread(")
