@@ -87,6 +87,7 @@ def test_killed_worker_costs_no_other_request(story, certificate):
         load.wait_replies(30)
         os.kill(victim, 9)
         wait_until(lambda: victim not in story.children() and len(story.children()) == 3, "there is a new worker")
+        load.wait_replies(30)  # whoever was with the killed one has noticed
         hit = len(load.failures)
         load.wait_replies(60)
     assert hit <= 6, "one request of each client may have been with the killed worker"
