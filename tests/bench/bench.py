@@ -176,7 +176,7 @@ def parse_arguments():
     parser.add_argument("--peers", default="", help="servers whose name matches this regular expression")
     parser.add_argument("--parts", default="rates," + ",".join(memory.PARTS), help="what to measure (%(default)s)")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only this: memory under load for so long")
-    parser.add_argument("--json", type=Path, required=True, help="where the figures go")
+    parser.add_argument("--json", type=Path, required=True, help="where the figures go, beside those of earlier runs")
     return parser.parse_args()
 
 
@@ -192,18 +192,19 @@ def main():
         if options.soak:
             memory.soak(place, options.soak, say)
             return
-        results = {"versions": versions(place), "workloads": {}, "skipped": {}}
+        results = json.loads(options.json.read_text()) if options.json.exists() else {"workloads": {}, "skipped": {}}
+        results["versions"] = versions(place)
         competitors = {p.name for p in PEERS if p.python and not isinstance(p, Cwsgi)}
         parts = options.parts.split(",")
         for workload in workloads if "rates" in parts else []:
             figures = measure(place, workload, peers, options, results["skipped"])
             results["workloads"][workload.key] = {"title": workload.title, "figures": figures}
             show(workload, figures, competitors)
-            options.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
         for part in memory.PARTS:
             if part in parts:
                 results[part] = memory.PARTS[part](place, peers, say)
-        options.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
         for name, reason in results["skipped"].items():
             say(f"left out: {name}: {reason}")
 
