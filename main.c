@@ -25,6 +25,7 @@
 #include "server/process/hooks.h"
 #include "server/process/master.h"
 #include "server/process/reexec.h"
+#include "server/process/signals.h"
 #include "server/process/systemd.h"
 #include "server/process/worker.h"
 #include "wsgi/wsgi.h"
@@ -304,6 +305,7 @@ static int open_pidfile(struct program *p, struct buf *error)
 static int open_listeners(struct program *p, struct buf *error)
 {
     struct listeners *old = p->handover ? &p->handover->listeners : NULL;
+    signals_block(NULL); /* whoever sees the port may tell us to stop: the master, which takes signals, is next */
     if (listeners_open(&p->listeners, &p->settings, old, error) < 0) {
         if (!old || old->n == 0) {
             return refuse(p, error);
