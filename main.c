@@ -10,6 +10,7 @@
 #include "python/gil.h"
 #include "python/interp.h"
 #include "python/pyhooks.h"
+#include "python/stacks.h"
 #include "python/venv.h"
 #include "server/base/buf.h"
 #include "server/base/log.h"
@@ -449,6 +450,7 @@ static int boot_worker(struct program *p)
     if (p->hooks.post_worker_init(&p->hooks) < 0) {
         return WORKER_BOOT_ERROR;
     }
+    stacks_enable(log_fd());
     if (p->settings.daemon && !p->settings.enable_stdio_inheritance && !p->settings.capture_output) {
         stdio_silence(); /* not sooner: a traceback of the start is shown to who started the daemon */
     }

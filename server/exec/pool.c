@@ -31,6 +31,7 @@ struct runner {
     bool attached;   /* its own: it holds the interpreter */
 
     /* Under the pool's lock. */
+    const struct exchange *x;       /* in the application; borrowed */
     bool waits;                     /* for the loop and for its client */
     pthread_cond_t go;              /* it need not wait any more */
     uint64_t since_us;              /* when the application was entered; 0 while it is not */
@@ -90,9 +91,10 @@ static void show_oldest(struct pool *p)
     atomic_store_explicit(&p->slot->busy_since_us, p->oldest ? p->oldest->since_us : 0, memory_order_relaxed);
 }
 
-static void enter(struct runner *r)
+static void enter(struct runner *r, const struct exchange *x)
 {
     struct pool *p = r->pool;
+    r->x = x;
     r->since_us = clock_mono_us();
     r->older = p->youngest;
     r->younger = NULL;
@@ -161,7 +163,7 @@ static void hand_over(struct executor *base, struct exchange *x)
     pthread_mutex_unlock(&p->lock);
     p->app->attach(p->app);
     pthread_mutex_lock(&p->lock);
-    enter(r);
+    enter(r, x);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -199,7 +201,7 @@ static void serve(struct runner *r, struct exchange *x)
     if (wanted) {
         attach(r);
         pthread_mutex_lock(&p->lock);
-        enter(r);
+        enter(r, x);
         pthread_mutex_unlock(&p->lock);
         complete = call(r, x);
     }
@@ -393,6 +395,16 @@ int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app
 struct executor *pool_executor(struct pool *p)
 {
     return &p->base;
+}
+
+const struct exchange *pool_oldest(struct pool *p, uint64_t *since_us)
+{
+    pthread_mutex_lock(&p->lock);
+    const struct runner *r = p->oldest;
+    const struct exchange *x = r ? r->x : NULL;
+    *since_us = r ? r->since_us : 0;
+    pthread_mutex_unlock(&p->lock);
+    return x;
 }
 
 bool pool_is_idle(const struct pool *p)

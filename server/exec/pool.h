@@ -10,9 +10,11 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct app;
+struct exchange;
 struct executor;
 struct pool; /* opaque */
 struct slot;
@@ -24,7 +26,9 @@ int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app
 
 struct executor *pool_executor(struct pool *p); /* what the protocols see */
 bool pool_is_idle(const struct pool *p);        /* nothing is lent to it */
-void pool_tend(struct pool *p);                 /* once a turn of the loop */
+/* The call that has been running longest, and since when; NULL: none is. It stays while the loop does not turn. */
+const struct exchange *pool_oldest(struct pool *p, uint64_t *since_us);
+void pool_tend(struct pool *p); /* once a turn of the loop */
 
 /* Ends the threads, the caller not holding the interpreter. False, and nothing has happened, while something is lent:
  * a thread may be in the application for ever. */

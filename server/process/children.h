@@ -26,8 +26,9 @@ struct child {
     unsigned age;
     enum child_phase phase;
     uint64_t spawned_us;
-    uint64_t kill_at_us; /* SIGKILL is due; 0: not told to go */
-    bool reopen;         /* SIGUSR1 came while it was booting, when it would have died of it: due when it is ready */
+    uint64_t abort_at_us; /* SIGABRT is due; 0: it is not, or was sent */
+    uint64_t kill_at_us;  /* SIGKILL is due; 0: not told to go */
+    bool reopen;          /* SIGUSR1 came while it was booting, when it would have died of it: due when it is ready */
 };
 
 struct children {

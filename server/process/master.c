@@ -28,6 +28,7 @@
 #define SECOND_US UINT64_C(1000000)
 #define BACKOFF_MIN_US (SECOND_US / 10)
 #define BACKOFF_MAX_US (30 * SECOND_US)
+#define STACKS_US (SECOND_US / 10)      /* for a worker that has to go to say where it stands */
 #define ABORT_US SECOND_US              /* from SIGABRT, or from a quick stop, to SIGKILL */
 #define GRACE_MARGIN_US (SECOND_US / 2) /* a worker that gives up by itself at graceful_timeout may still tidy up */
 #define GIVE_UP_US (5 * SECOND_US)      /* from SIGKILL until a worker that even this does not end is left behind */
@@ -447,6 +448,11 @@ static void obey_serving(struct master *m, int sig)
         reopen_logs(m);
         forward_reopen(m);
         break;
+    case SIGURG:
+        for (size_t i = 0; i < m->children.n; i++) {
+            child_signal(&m->children.list[i], SIGURG); /* ignored by those that cannot answer yet */
+        }
+        break;
     case SIGTTIN:
         resize(m, m->wanted + 1);
         break;
@@ -515,8 +521,9 @@ static void judge_silence(struct master *m, struct child *c, uint64_t now)
     log_critical("WORKER TIMEOUT (pid:%ld)", (long)c->pid);
     bool booting = c->phase == CHILD_BOOTING;
     child_move(c, CHILD_ABORTED);
-    c->kill_at_us = now + ABORT_US;
-    child_signal(c, SIGABRT);
+    child_signal(c, SIGURG); /* it shows where it stands */
+    c->abort_at_us = now + STACKS_US;
+    c->kill_at_us = c->abort_at_us + ABORT_US;
     if (booting) {
         boot_failed(m, 0);
     }
@@ -532,6 +539,10 @@ static void watch(struct master *m)
     for (size_t i = 0; i < m->children.n; i++) {
         struct child *c = &m->children.list[i];
         judge_silence(m, c, now);
+        if (c->abort_at_us > 0 && now >= c->abort_at_us) {
+            c->abort_at_us = 0;
+            child_signal(c, SIGABRT);
+        }
         if (c->kill_at_us > 0 && now >= c->kill_at_us && c->phase < CHILD_KILLED) {
             child_move(c, CHILD_KILLED);
             child_signal(c, SIGKILL);
@@ -559,6 +570,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     for (size_t i = 0; i < m->children.n; i++) {
         const struct child *c = &m->children.list[i];
         earlier(&at, children_silence_end(&m->children, c, timeout_us(m)));
+        earlier(&at, c->abort_at_us);
         earlier(&at, c->phase < CHILD_KILLED ? c->kill_at_us : 0);
         earlier(&at, timeout_us(m) > 0 ? now + timeout_us(m) : 0);
     }

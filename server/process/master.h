@@ -10,6 +10,7 @@
  *   INT, QUIT    quick stop; also hastens a graceful one, as a second TERM does
  *   HUP          reload (reexec.h); USR2 the same
  *   USR1         reopen the logs, workers too
+ *   URG          the Python stacks of all workers into the server log
  *   TTIN, TTOU   one worker more or less, at least one
  *   WINCH        stop the workers, only as a daemon */
 #pragma once

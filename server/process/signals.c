@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static const int HANDLED[] = {SIGQUIT, SIGINT,  SIGTERM, SIGHUP,   SIGUSR1,
-                              SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH, SIGCHLD}; /* in the order they are obeyed */
+static const int HANDLED[] = {SIGQUIT, SIGINT,  SIGTERM,  SIGHUP, SIGUSR1, SIGUSR2,
+                              SIGTTIN, SIGTTOU, SIGWINCH, SIGURG, SIGCHLD}; /* in the order they are obeyed */
 #define N_HANDLED (sizeof(HANDLED) / sizeof(HANDLED[0]))
 
 /* What the handler needs; there is no other way to reach it. */

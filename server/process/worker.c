@@ -27,6 +27,7 @@
 #include "server/process/daemon.h"
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
+#include "server/process/overdue.h"
 #include "server/process/reloader.h"
 
 /* For calls of the application that still run when a worker quits; the master kills it after a second. */
@@ -60,8 +61,9 @@ struct worker {
     uv_async_t told;           /* the signal handler has something to say */
     atomic_int order;          /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
     uv_timer_t patience;       /* graceful_timeout */
-    uv_timer_t aside;          /* runs while new connections are left to others */
-    bool interrupted;          /* the hook worker_int is due, on the thread that runs Python */
+    struct overdue overdue;
+    uv_timer_t aside; /* runs while new connections are left to others */
+    bool interrupted; /* the hook worker_int is due, on the thread that runs Python */
     pid_t master_pid;
     uint64_t max_requests; /* 0: no limit */
     enum worker_state state;
@@ -71,8 +73,8 @@ void worker_prepare(const struct seat *seat)
 {
     (void)seat;
     struct sigaction ignore = {.sa_handler = SIG_IGN}, standard = {.sa_handler = SIG_DFL};
-    static const int TO_DEFAULT[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2,
-                                     SIGTTIN, SIGTTOU, SIGCHLD, SIGALRM, SIGABRT};
+    static const int TO_DEFAULT[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
+                                     SIGTTOU, SIGCHLD, SIGALRM, SIGABRT, SIGURG};
     static const int TO_IGNORE[] = {SIGHUP, SIGPIPE, SIGWINCH};
     for (size_t i = 0; i < sizeof(TO_DEFAULT) / sizeof(TO_DEFAULT[0]); i++) {
         sigaction(TO_DEFAULT[i], &standard, NULL);
@@ -266,12 +268,23 @@ static int start_reloader(struct worker *w)
     return reloader_create(&w->reloader, &w->loop, &deps);
 }
 
+static const struct exchange *oldest_call(void *arg, uint64_t *since_us)
+{
+    struct worker *w = arg;
+    if (w->pool) {
+        return pool_oldest(w->pool, since_us);
+    }
+    *since_us = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed);
+    return standby_has_loop(w->standby) ? w->executor.running : NULL;
+}
+
 static int start_handles(struct worker *w, const struct seat *seat)
 {
     uv_timer_init(&w->loop, &w->patience);
     w->patience.data = w;
     uv_timer_init(&w->loop, &w->aside);
     w->aside.data = w;
+    overdue_init(&w->overdue, &w->loop, (uint64_t)w->deps->settings->timeout * 1000000, oldest_call, w);
     uv_signal_init(&w->loop, &w->reopen);
     w->reopen.data = w;
     w->told.data = w;
@@ -354,6 +367,7 @@ static void on_taken(void *arg)
 {
     struct worker *w = arg;
     inline_taken(&w->executor);
+    overdue_watch(&w->overdue);
     settle(w);
 }
 
@@ -369,6 +383,9 @@ static void turn(struct worker *w)
     uv_run(&w->loop, work ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     if (w->pool) {
         pool_tend(w->pool);
+        if (!pool_is_idle(w->pool)) {
+            overdue_watch(&w->overdue);
+        }
     } else {
         inline_run(&w->executor);
     }

@@ -60,6 +60,14 @@ def wait(environ, start_response, file):
     return answer(start_response, "waited")
 
 
+def keeps_interpreter(environ, start_response):
+    """For longer than any test waits: a C call that does not give the interpreter's lock up."""
+    import re
+
+    re.match(r"(a+)+$", "a" * 60 + "b")
+    return answer(start_response, "never")
+
+
 def environ_dump(environ, start_response):
     shown = {k: [type(v).__name__, v if isinstance(v, (str, bool, int, tuple)) else None] for k, v in environ.items()}
     return answer(start_response, json.dumps(shown), "application/json")
