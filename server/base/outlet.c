@@ -49,7 +49,7 @@ static int find(struct outlet *o, const char *where, const char *port, struct bu
             buf_printf(error, "'%s' is too long for the path of a socket", where);
             return -1;
         }
-        strcpy(o->address.un.sun_path, where);
+        memcpy(o->address.un.sun_path, where, strlen(where) + 1);
         return 0;
     }
     struct addrinfo hints = {.ai_socktype = o->type, .ai_flags = AI_NUMERICSERV}, *found = NULL;
