@@ -3,12 +3,14 @@
 import os
 import resource
 import select
+import shutil
 import socket
+import subprocess
 import time
 
 import pytest
 
-from harness import ours, wait_until
+from harness import environment, ours, wait_until
 from wire import Broken, encode
 
 pytestmark = ours
@@ -124,6 +126,44 @@ def test_without_descriptors_it_neither_spins_nor_ends(crowded):
     assert [c.reply().body for c in clients] == [HELLO] * len(clients)
     for c in clients:
         c.close()
+
+# What the kernel says when no process can have another descriptor: nobody can bring that about for one server alone.
+ENFILE_SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict len, int flags)
+{
+    static int (*real)(int, struct sockaddr *restrict, socklen_t *restrict, int);
+    if (access("full", F_OK) == 0) {
+        errno = ENFILE;
+        return -1;
+    }
+    real = real ? real : (int (*)(int, struct sockaddr *restrict, socklen_t *restrict, int))dlsym(RTLD_NEXT, "accept4");
+    return real(fd, address, len, flags);
+}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_system_without_descriptors_is_waited_for(server, tmp_path):
+    (tmp_path / "shim.c").write_text(ENFILE_SHIM)
+    shim = tmp_path / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, tmp_path / "shim.c", "-ldl"], check=True)
+    s = server("hello:app", env=environment(LD_PRELOAD=str(shim), ASAN_OPTIONS="verify_asan_link_order=0"))
+    worker = served_one(s)
+    (s.dir / "full").touch()
+    with s.connect() as c:
+        c.send(encode("GET", "/", ["Connection: close"]))
+        s.wait_log("Cannot accept connections at the moment: Too many open files in system")
+        burnt = cpu_seconds(worker)
+        time.sleep(1)
+        assert cpu_seconds(worker) - burnt < 0.3
+        assert s.ready_workers(1) == [worker]
+        (s.dir / "full").unlink()
+        assert c.reply().body == HELLO
 
 
 def test_without_descriptors_idle_connections_make_room(crowded):
