@@ -1,5 +1,5 @@
 # A front for those who type `make`: Meson builds, the scripts under tools/ do the rest.
-.PHONY: all run test lint sanitize fuzz bench clean help
+.PHONY: all run test lint sanitize fuzz bench bench-guard clean help
 .NOTPARALLEL:
 
 all: ## build build/cwsgi
@@ -23,8 +23,11 @@ fuzz: ## each fuzz target for a minute, in build-fuzz (clang); tools/fuzz 300 fo
 bench: ## cwsgi beside other WSGI servers; tools/bench --help for parts of it
 	@tools/bench
 
+bench-guard: ## instructions a request, and the change against the figures kept; tools/bench --guard --keep keeps new ones
+	@tools/bench --guard
+
 clean: ## remove what was built
 	@rm -rf build build-*
 
 help: ## this text
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile

@@ -209,4 +209,5 @@ def main():
             say(f"left out: {name}: {reason}")
 
 
-main()
+if __name__ == "__main__":
+    main()
