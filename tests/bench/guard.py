@@ -1,7 +1,7 @@
 """guard.py - instructions that a worker executes per request, counted by callgrind: hello, a POST, hello over TLS.
 
 Prints the change against the figures kept in guard.json; --keep writes them anew. The counts hold on a busy machine, and
-differ by less than one in a hundred from run to run; with another compiler, Python or OpenSSL they are others."""
+differ by about one in a hundred from run to run; with another compiler, Python or OpenSSL they are others."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from measure import Load, Server, free_port, run_load
 from peers import HERE, Place
 
 KEPT = HERE / "guard.json"
-REQUESTS = 1000
+REQUESTS = 2000
 CASES = {
     "hello": ("plain:hello", False, False),
     "POST, 64 KiB": ("plain:echo", False, True),
@@ -34,7 +34,7 @@ def executed(place, app, tls, post, requests):
     body = place.folder / "body" if post else None
     try:
         _, answer = server.wait(body.read_bytes() if body else None, pause=0.5)
-        run_load(server, Load(connections=4, post=body), requests, len(answer))
+        run_load(server, Load(connections=1, post=body), requests, len(answer))
     finally:
         server.process.terminate()
         server.process.wait(60)
