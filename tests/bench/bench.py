@@ -79,11 +79,16 @@ def start_all(place, workload, peers, body, skipped):
         reason = peer.missing(place)
         if reason:
             skipped[peer.name] = reason
-        if reason or not peer.suits(workload):
+        if peer.name in skipped or not peer.suits(workload):
             continue
         server = peer.server(place, workload).start()
         try:
             status, answer = server.wait(body)
+        except Trouble as trouble:  # it will not do so with another application either
+            give_up(server, workload, trouble, skipped)
+            skipped[peer.name] = skipped.pop(f"{peer.name}: {workload.key}")
+            continue
+        try:
             if status != 200 or (expected is not None and answer != expected):
                 raise Trouble(f"{peer.name} gives another answer: {status}, {len(answer)} bytes\n{server.said()}")
             expected = answer if expected is None else expected
