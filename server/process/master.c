@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
 #include "server/process/metrics.h"
+#include "server/process/news.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
@@ -592,11 +592,13 @@ static void wait_for_news(struct master *m)
         uint64_t left = at > now ? (at - now + 999) / 1000 : 0;
         ms = left < 3600 * 1000 ? (int)left : 3600 * 1000;
     }
-    struct pollfd news = {.fd = m->wake_fd[0], .events = POLLIN};
+    struct news news;
+    news.n = 0;
+    news_add(&news, m->wake_fd[0], POLLIN);
     m->deps.hooks->wait_begin(m->deps.hooks);
-    int r = poll(&news, 1, ms); /* EINTR is news too: the handler has run */
+    int r = poll(news.list, news.n, ms); /* EINTR is news too: the handler has run */
     m->deps.hooks->wait_end(m->deps.hooks);
-    if (r > 0) {
+    if (r > 0 && news.list[0].revents) {
         char drop[256];
         while (read(m->wake_fd[0], drop, sizeof(drop)) == (ssize_t)sizeof(drop)) {
         }
