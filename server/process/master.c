@@ -1,4 +1,4 @@
-/* master.c - keeps N workers alive: spawn, watch, retire. */
+/* master.c - keeps N workers alive: the loop, what workers say, their time limits, its own life. */
 #include "server/process/master.h"
 
 #include <errno.h>
@@ -16,60 +16,20 @@
 #include "server/base/scoreboard.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
-#include "server/process/children.h"
+#include "server/process/crew.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
-#include "server/process/metrics.h"
+#include "server/process/master_inside.h"
 #include "server/process/news.h"
+#include "server/process/orders.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
 
-#define SECOND_US UINT64_C(1000000)
-#define BACKOFF_MIN_US (SECOND_US / 10)
-#define BACKOFF_MAX_US (30 * SECOND_US)
-#define STACKS_US (SECOND_US / 10)      /* for a worker that has to go to say where it stands */
-#define ABORT_US SECOND_US              /* from SIGABRT, or from a quick stop, to SIGKILL */
-#define GRACE_MARGIN_US (SECOND_US / 2) /* a worker that gives up by itself at graceful_timeout may still tidy up */
-#define GIVE_UP_US (5 * SECOND_US)      /* from SIGKILL until a worker that even this does not end is left behind */
-#define TRIAL_MIN_SECONDS 30
+#define STACKS_US (SECOND_US / 10) /* for a worker that has to go to say where it stands */
+#define ABORT_US SECOND_US         /* from SIGABRT, or from a quick stop, to SIGKILL */
+#define GIVE_UP_US (5 * SECOND_US) /* from SIGKILL until a worker that even this does not end is left behind */
 #define SCOUT_US SECOND_US
-
-enum stage { NEW, SERVING, STOPPING, STOPPING_QUICKLY };
-
-struct master {
-    struct master_deps deps;
-    enum stage stage;
-    int wanted;   /* workers */
-    bool served;  /* a worker was ready once, in this image or an earlier one */
-    unsigned age; /* of the youngest worker */
-    struct children children;
-    struct metrics metrics;
-
-    int wake_fd[2];   /* owned: bytes from ready workers and from the signal handler */
-    int master_fd[2]; /* owned: tells workers of our end; the write end is only ours */
-
-    uint64_t spawn_at_us; /* no worker is started before: backoff */
-    uint64_t backoff_us;  /* the next wait */
-    uint64_t scout_us;    /* until then the very first worker starts alone */
-
-    pid_t trial;           /* of a reload; 0: none */
-    uint64_t trial_end_us; /* when it is killed */
-    bool trial_good;       /* it ended well: the next image may come */
-    bool up;               /* systemd knows that this image's workers serve */
-    bool upgrading;        /* it was USR2 that asked for it: another hook */
-
-    int status;          /* to leave with */
-    const char *reason;  /* why, when not 0 */
-    uint64_t give_up_us; /* 0 until we stop */
-
-    uint64_t watchdog_us, alive_us; /* how often systemd is told that we live, 0: never; when it is next */
-};
-
-static size_t fresh(const struct master *m) /* workers that are to stay */
-{
-    return children_count(&m->children, CHILD_BOOTING) + children_count(&m->children, CHILD_READY);
-}
 
 static uint64_t timeout_us(const struct master *m)
 {
@@ -79,37 +39,17 @@ static uint64_t timeout_us(const struct master *m)
 /* --- Stopping ------------------------------------------------------------------------------------------------------
  */
 
-static uint64_t graceful_us(const struct master *m)
-{
-    return (uint64_t)m->deps.settings->graceful_timeout * SECOND_US + GRACE_MARGIN_US;
-}
-
-static void retire(struct master *m, struct child *c)
-{
-    child_move(c, CHILD_LEAVING);
-    c->kill_at_us = clock_mono_us() + graceful_us(m);
-    child_signal(c, SIGTERM);
-}
-
-static void kill_trial(struct master *m)
-{
-    if (m->trial > 0) {
-        kill(m->trial, SIGKILL); /* reaped as a foreign child */
-        m->trial = 0;
-    }
-}
-
 /* Begins to stop, or hastens it. Title and port first: who looks for us may start another server at once. */
-static void stop(struct master *m, bool quickly)
+void master_stop(struct master *m, bool quickly)
 {
     if (m->stage < STOPPING) {
         title_hide();
         listeners_unlink(m->deps.listeners);
         listeners_close(m->deps.listeners);
         systemd_notify("STOPPING=1\nSTATUS=Stopping");
-        kill_trial(m);
+        reload_cancel(&m->reload);
     }
-    uint64_t kill_at_us = clock_mono_us() + (quickly ? ABORT_US : graceful_us(m));
+    uint64_t kill_at_us = clock_mono_us() + (quickly ? ABORT_US : crew_graceful_us(m));
     m->stage = quickly ? STOPPING_QUICKLY : STOPPING;
     m->give_up_us = kill_at_us + GIVE_UP_US;
     for (size_t i = 0; i < m->children.n; i++) {
@@ -123,169 +63,19 @@ static void stop(struct master *m, bool quickly)
 }
 
 /* The server cannot go up. */
-static void fail(struct master *m, int status, const char *reason)
+void master_fail(struct master *m, int status, const char *reason)
 {
     if (m->stage < STOPPING) {
         m->status = status;
         m->reason = reason;
-        stop(m, true);
+        master_stop(m, true);
     }
-}
-
-/* --- Starting workers ----------------------------------------------------------------------------------------------
- */
-
-/* There is no way to more workers now: later again, and later each time. Several failures of one round count once. */
-static void back_off(struct master *m, const char *what)
-{
-    uint64_t now = clock_mono_us();
-    if (now < m->spawn_at_us) {
-        return;
-    }
-    m->spawn_at_us = now + m->backoff_us;
-    log_warning("%s; trying again in %.1f s", what, (double)m->backoff_us / (double)SECOND_US);
-    m->backoff_us = m->backoff_us * 2 < BACKOFF_MAX_US ? m->backoff_us * 2 : BACKOFF_MAX_US;
-}
-
-/* A worker ended before it was ready: by itself with `status`, or by a signal (0), which says nothing of the
- * application, so that another try may well succeed. */
-static void boot_failed(struct master *m, int status)
-{
-    if (m->stage >= STOPPING) {
-        return;
-    }
-    if (m->served || status == 0) {
-        back_off(m, "A new worker failed to boot");
-    } else if (status == WORKER_APP_ERROR) {
-        fail(m, WORKER_APP_ERROR, "App failed to load.");
-    } else {
-        fail(m, WORKER_BOOT_ERROR, "Worker failed to boot.");
-    }
-}
-
-/* In the child: only what a worker needs stays open. */
-static void become_worker(struct master *m, unsigned slot, struct seat *seat)
-{
-    signals_close();
-    close(m->master_fd[1]);
-    close(m->wake_fd[0]);
-    *seat = (struct seat){.slot = slot, .age = m->age, .master_fd = m->master_fd[0], .ready_fd = m->wake_fd[1]};
-    m->master_fd[0] = m->master_fd[1] = m->wake_fd[0] = m->wake_fd[1] = -1;
-    if (*m->deps.report_fd >= 0) {
-        close(*m->deps.report_fd);
-        *m->deps.report_fd = -1;
-    }
-    atomic_store(&scoreboard_slot(m->deps.scoreboard, slot)->pid, getpid());
-}
-
-/* 0: started; 1: we are the worker; -errno: it could not be started; -ECANCELED: pre_fork raised. */
-static int spawn(struct master *m, struct seat *seat)
-{
-    struct hooks *hooks = m->deps.hooks;
-    unsigned slot;
-    int r = children_reserve(&m->children, &slot);
-    if (r < 0) {
-        return r;
-    }
-    m->age++;
-    if (hooks->pre_fork(hooks, m->age) < 0) {
-        return -ECANCELED;
-    }
-
-    sigset_t before;
-    signals_block(&before); /* the child must not run our handlers */
-    hooks->before_fork(hooks);
-    atomic_store(&scoreboard_slot(m->deps.scoreboard, slot)->state, SLOT_BOOTING);
-    pid_t pid = fork();
-    if (pid == 0) {
-        hooks->after_fork_child(hooks);
-        become_worker(m, slot, seat);
-        hooks->forked(hooks, getpid());
-        return 1;
-    }
-    r = pid < 0 ? -errno : 0;
-    hooks->after_fork_parent(hooks);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r < 0) {
-        atomic_store(&scoreboard_slot(m->deps.scoreboard, slot)->state, SLOT_FREE);
-        return r;
-    }
-    hooks->forked(hooks, pid);
-    children_add(&m->children, &(struct child){.pid = pid, .slot = slot, .age = m->age, .spawned_us = clock_mono_us()});
-    return 0;
-}
-
-static void spawn_failed(struct master *m, int r)
-{
-    char text[128];
-    if (r == -ECANCELED && !m->served) {
-        fail(m, 1, "The hook pre_fork failed.");
-        return;
-    }
-    snprintf(text, sizeof(text), "Can't start a worker: %s",
-             r == -ECANCELED ? "the hook pre_fork failed" : strerror(-r));
-    back_off(m, text);
-}
-
-static void retire_surplus(struct master *m)
-{
-    struct children *cs = &m->children;
-    size_t wanted = (size_t)m->wanted;
-    size_t ready = children_count(cs, CHILD_READY), stale = children_count(cs, CHILD_STALE);
-
-    /* Each new one that is ready lets an old one go. */
-    for (; stale > 0 && ready > 0 && ready + stale > wanted; stale--) {
-        retire(m, children_oldest(cs, CHILD_STALE));
-    }
-    /* TTOU: the oldest goes, but not one that serves for the sake of one that does not yet. */
-    while (fresh(m) > wanted) {
-        bool serves = children_count(cs, CHILD_READY) > wanted;
-        retire(m, children_oldest(cs, serves ? CHILD_READY : CHILD_BOOTING));
-    }
-}
-
-/* When the next worker may be started. The first one has the processors for itself for a moment: the first answer comes
- * sooner, and an application that does not load shows one traceback and not one a worker. */
-static uint64_t next_spawn_us(const struct master *m)
-{
-    bool scouting = !m->served && fresh(m) > 0;
-    return scouting && m->scout_us > m->spawn_at_us ? m->scout_us : m->spawn_at_us;
-}
-
-/* Makes the workers as many as they should be. True in a new worker. */
-static bool balance(struct master *m, struct seat *seat)
-{
-    while (m->stage == SERVING && fresh(m) < (size_t)m->wanted && clock_mono_us() >= next_spawn_us(m)) {
-        int r = spawn(m, seat);
-        if (r > 0) {
-            return true;
-        }
-        if (r < 0) {
-            spawn_failed(m, r);
-        }
-    }
-    if (m->stage == SERVING) {
-        retire_surplus(m);
-    }
-    return false;
 }
 
 /* --- What workers say, and their ends ------------------------------------------------------------------------------
  */
 
-static void read_slot(struct master *m, struct child *c)
-{
-    if (children_read_slot(&m->children, c)) {
-        m->served = true;
-        m->backoff_us = BACKOFF_MIN_US;
-        m->spawn_at_us = 0;
-        if (c->reopen) {
-            child_signal(c, SIGUSR1);
-        }
-    }
-}
-
-static void tell_up(struct master *m)
+void master_tell_up(struct master *m)
 {
     m->up = true;
     systemd_notify("READY=1\nMAINPID=%ld\nSTATUS=Serving, %d workers", (long)getpid(), m->wanted);
@@ -294,11 +84,11 @@ static void tell_up(struct master *m)
 static void read_slots(struct master *m)
 {
     for (size_t i = 0; i < m->children.n; i++) {
-        read_slot(m, &m->children.list[i]);
+        crew_read_slot(m, &m->children.list[i]);
     }
     bool all_ready = m->stage == SERVING && children_count(&m->children, CHILD_READY) >= (size_t)m->wanted;
     if (all_ready && !m->up) {
-        tell_up(m);
+        master_tell_up(m);
     }
     if (*m->deps.report_fd >= 0 && all_ready) {
         if (!m->deps.settings->enable_stdio_inheritance) {
@@ -310,35 +100,18 @@ static void read_slots(struct master *m)
 
 static void child_ended(struct master *m, struct child *in_table, int status)
 {
-    read_slot(m, in_table); /* it may have been ready for a moment */
+    crew_read_slot(m, in_table); /* it may have been ready for a moment */
     struct child c = *in_table;
     children_remove(&m->children, in_table);
     child_log_end(&c, status);
     if (c.phase == CHILD_BOOTING) {
-        boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+        crew_boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
     }
     m->deps.hooks->child_exit(m->deps.hooks, c.pid, c.age);
 }
 
-static void trial_ended(struct master *m, int status)
-{
-    m->trial = 0;
-    m->trial_good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (m->trial_good) {
-        return;
-    }
-    tell_up(m); /* as before */
-    if (WIFSIGNALED(status)) {
-        log_error("Reload refused: the trial of the new release was ended by signal %d; the old release keeps serving",
-                  WTERMSIG(status));
-    } else {
-        log_error("Reload refused: the new release does not load (exit status %d); the old release keeps serving",
-                  WEXITSTATUS(status));
-    }
-}
-
 /* All children, also foreign ones, whose parent we are as pid 1 of a container; only our own are judged. */
-static void reap(struct master *m)
+void master_reap(struct master *m)
 {
     int status;
     pid_t pid;
@@ -346,165 +119,11 @@ static void reap(struct master *m)
         struct child *c = children_find(&m->children, pid);
         if (c) {
             child_ended(m, c, status);
-        } else if (pid == m->trial) {
-            trial_ended(m, status);
-        }
-    }
-}
-
-/* --- Orders --------------------------------------------------------------------------------------------------------
- */
-
-static void reload(struct master *m)
-{
-    int seconds = m->deps.settings->timeout;
-    systemd_notify_reloading();
-    kill_trial(m); /* what it tries may have changed since */
-    m->trial_good = false;
-    pid_t pid = trial_start(m->deps.launch);
-    if (pid < 0) {
-        log_error("Reload refused: can't start the trial: %s; the old release keeps serving", strerror(-pid));
-        tell_up(m);
-        return;
-    }
-    if (seconds < TRIAL_MIN_SECONDS) {
-        seconds = TRIAL_MIN_SECONDS;
-    }
-    m->trial = pid;
-    m->trial_end_us = clock_mono_us() + (uint64_t)seconds * SECOND_US;
-}
-
-static void reopen_logs(const struct master *m)
-{
-    struct buf error = {0};
-    if (user_make_logs(m->deps.settings, &error) < 0) {
-        const char *text = buf_cstr(&error);
-        log_error("%s", text ? text : "Out of memory");
-    }
-    buf_finish(&error);
-    int r = log_reopen();
-    if (r < 0) {
-        log_error("Can't reopen the log: %s", strerror(-r));
-    } else if (m->deps.settings->capture_output) {
-        stdio_to_log();
-    }
-}
-
-static void forward_reopen(struct master *m)
-{
-    for (size_t i = 0; i < m->children.n; i++) {
-        struct child *c = &m->children.list[i];
-        if (c->phase == CHILD_BOOTING) {
-            c->reopen = true;
-        } else {
-            child_signal(c, SIGUSR1);
-        }
-    }
-}
-
-static void resize(struct master *m, int wanted)
-{
-    int before = m->wanted;
-    m->wanted = wanted;
-    m->deps.hooks->nworkers_changed(m->deps.hooks, wanted, before);
-}
-
-static void stop_workers(struct master *m)
-{
-    if (!m->deps.settings->daemon) {
-        log_debug("SIGWINCH ignored. Not daemonized");
-        return;
-    }
-    log_info("graceful stop of workers");
-    resize(m, 0);
-    for (size_t i = 0; i < m->children.n; i++) {
-        if (m->children.list[i].phase < CHILD_LEAVING) {
-            retire(m, &m->children.list[i]);
-        }
-    }
-}
-
-static void obey_serving(struct master *m, int sig)
-{
-    switch (sig) {
-    case SIGTERM:
-        stop(m, false);
-        break;
-    case SIGINT:
-    case SIGQUIT:
-        stop(m, true);
-        break;
-    case SIGUSR2:
-        log_info("USR2 is handled as HUP: a reload executes the new program in place");
-        m->upgrading = true;
-        reload(m);
-        break;
-    case SIGHUP:
-        log_info("Hang up: Master");
-        m->upgrading = false;
-        reload(m);
-        break;
-    case SIGUSR1:
-        reopen_logs(m);
-        forward_reopen(m);
-        break;
-    case SIGURG:
-        for (size_t i = 0; i < m->children.n; i++) {
-            child_signal(&m->children.list[i], SIGURG); /* ignored by those that cannot answer yet */
-        }
-        break;
-    case SIGTTIN:
-        resize(m, m->wanted + 1);
-        break;
-    case SIGTTOU:
-        if (m->wanted > 1) {
-            resize(m, m->wanted - 1);
-        }
-        break;
-    case SIGWINCH:
-        stop_workers(m);
-        break;
-    }
-}
-
-/* While stopping, only haste counts. */
-static void obey_stopping(struct master *m, int sig)
-{
-    bool haste = sig == SIGTERM || sig == SIGINT || sig == SIGQUIT;
-    if (haste && m->stage == STOPPING) {
-        stop(m, true);
-    } else if (sig == SIGUSR1) {
-        reopen_logs(m);
-    }
-}
-
-static void log_signal(int sig)
-{
-    char name[16];
-    snprintf(name, sizeof(name), "%s", sigabbrev_np(sig));
-    for (char *c = name; *c; c++) {
-        *c = (char)(*c | 0x20); /* to lower case; digits have the bit already */
-    }
-    log_line(sig == SIGCHLD ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "Handling signal: %s", name);
-}
-
-static void take_signals(struct master *m)
-{
-    int sig;
-    while ((sig = signals_take()) != 0) {
-        bool stops = sig == SIGTERM || sig == SIGINT || sig == SIGQUIT;
-        if (!stops) { /* a stop does not wait for the disk */
-            log_signal(sig);
-        }
-        if (sig == SIGCHLD) {
-            reap(m);
-        } else if (m->stage == SERVING) {
-            obey_serving(m, sig);
-        } else {
-            obey_stopping(m, sig);
-        }
-        if (stops) {
-            log_signal(sig);
+        } else if (pid == m->reload.trial) {
+            m->release_good = reload_ended(&m->reload, status);
+            if (!m->release_good) {
+                master_tell_up(m); /* as before */
+            }
         }
     }
 }
@@ -525,7 +144,7 @@ static void judge_silence(struct master *m, struct child *c, uint64_t now)
     c->abort_at_us = now + STACKS_US;
     c->kill_at_us = c->abort_at_us + ABORT_US;
     if (booting) {
-        boot_failed(m, 0);
+        crew_boot_failed(m, 0);
     }
 }
 
@@ -548,11 +167,7 @@ static void watch(struct master *m)
             child_signal(c, SIGKILL);
         }
     }
-    if (m->trial > 0 && now >= m->trial_end_us) {
-        log_error("The trial of the new release takes too long");
-        kill(m->trial, SIGKILL); /* its end refuses the reload */
-        m->trial_end_us = UINT64_MAX;
-    }
+    reload_watch(&m->reload, now);
 }
 
 static void earlier(uint64_t *at, uint64_t candidate)
@@ -574,10 +189,10 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
         earlier(&at, c->phase < CHILD_KILLED ? c->kill_at_us : 0);
         earlier(&at, timeout_us(m) > 0 ? now + timeout_us(m) : 0);
     }
-    if (m->stage == SERVING && fresh(m) < (size_t)m->wanted) {
-        earlier(&at, next_spawn_us(m));
+    if (m->stage == SERVING && crew_fresh(m) < (size_t)m->wanted) {
+        earlier(&at, crew_next_spawn_us(m));
     }
-    earlier(&at, m->trial > 0 ? m->trial_end_us : 0);
+    earlier(&at, reload_deadline(&m->reload));
     earlier(&at, m->give_up_us);
     earlier(&at, m->watchdog_us > 0 ? m->alive_us : 0);
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
@@ -620,7 +235,7 @@ static int take_over(struct master *m, struct handover *h)
     int r = children_adopt(&m->children, h);
     for (size_t i = 0; r == 0 && i < m->children.n; i++) {
         if (m->children.list[i].phase == CHILD_LEAVING) {
-            retire(m, &m->children.list[i]); /* some hear it a second time, which does no harm */
+            crew_retire(m, &m->children.list[i]); /* some hear it a second time, which does no harm */
         }
     }
     return r;
@@ -635,6 +250,7 @@ struct master *master_create(const struct master_deps *deps)
     *m = (struct master){
         .deps = *deps,
         .children = {.scoreboard = deps->scoreboard},
+        .reload = {.launch = deps->launch, .settings = deps->settings},
         .metrics = {.statsd = deps->statsd, .settings = deps->settings},
         .backoff_us = BACKOFF_MIN_US,
         .watchdog_us = systemd_watchdog_us(),
@@ -715,9 +331,9 @@ static void start(struct master *m)
 {
     m->stage = SERVING;
     m->scout_us = clock_mono_us() + SCOUT_US;
-    resize(m, m->deps.settings->workers);
+    orders_resize(m, m->deps.settings->workers);
     if (announce(m) < 0 && !m->served) {
-        fail(m, 1, "A hook failed.");
+        master_fail(m, 1, "A hook failed.");
     }
 }
 
@@ -729,7 +345,7 @@ static bool may_go(struct master *m)
         hooks->on_reload(hooks);
     } else if (hooks->pre_exec(hooks) < 0) {
         log_error("Reload refused: the hook pre_exec failed; the old release keeps serving");
-        tell_up(m);
+        master_tell_up(m);
         return false;
     }
     return true;
@@ -755,26 +371,26 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
     if (m->stage == NEW) {
         start(m);
     } else {
-        tell_up(m); /* the next image could not be executed */
+        master_tell_up(m); /* the next image could not be executed */
     }
-    reap(m); /* those that ended while nobody listened */
+    master_reap(m); /* those that ended while nobody listened */
     for (;;) {
-        take_signals(m);
+        orders_take(m);
         read_slots(m);
         watch(m);
-        if (balance(m, seat)) {
+        if (crew_balance(m, seat)) {
             return MASTER_WORKER;
         }
-        metrics_tell(&m->metrics, fresh(m), m->deps.listeners, clock_mono_us());
+        metrics_tell(&m->metrics, crew_fresh(m), m->deps.listeners, clock_mono_us());
         if (m->stage >= STOPPING && (m->children.n == 0 || clock_mono_us() >= m->give_up_us)) {
             finish(m);
             *status = m->status;
             return MASTER_EXIT;
         }
-        if (m->trial_good && m->stage == SERVING) {
-            m->trial_good = false;
+        if (m->release_good && m->stage == SERVING) {
+            m->release_good = false;
             if (may_go(m)) {
-                reopen_logs(m);
+                orders_reopen_logs(m);
                 signals_suspend();
                 return MASTER_REEXEC;
             }

@@ -1,6 +1,5 @@
 /* master.h - keeps N workers alive: spawn, watch, retire; signals.
- * A plain poll loop, no libuv. `fork` of workers stands here and nowhere else; the child returns from master_run, up to
- * main, which then runs the worker.
+ * A plain poll loop, no libuv. A forked worker (crew.h) returns from master_run, up to main, which then runs it.
  *
  * Who has served, goes on: before any worker was ever ready, a worker that fails to boot ends the server with that
  * worker's exit status; afterwards (a reload included) it is tried again, later and later, and only a signal ends the

@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,9 +88,7 @@ static int write_file(const struct handover *h)
     return r < 0 ? r : fd;
 }
 
-/* The environment we were started with; `extra` (borrowed, or NULL) in place of an older handover. The array is owned
- * by the caller, the strings are borrowed. */
-static char **make_env(const struct launch *l, char *extra)
+char **reexec_env(const struct launch *l, char *extra)
 {
     size_t n = 0, out = 0;
     while (l->env[n]) {
@@ -120,7 +116,7 @@ int reexec(const struct launch *l, const struct handover *h)
     char variable[sizeof(VARIABLE) + 16];
     snprintf(variable, sizeof(variable), VARIABLE "=%d", fd);
     int r = -ENOMEM, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    char **env = make_env(l, variable);
+    char **env = reexec_env(l, variable);
 
     if (env) {
         r = set_inherit_all(h, true);
@@ -331,56 +327,4 @@ void handover_destroy(struct handover *h)
     free(h->pidfile_path);
     free(h->workers);
     free(h);
-}
-
-/* --- The trial -----------------------------------------------------------------------------------------------------
- */
-
-/* In the child: only what is allowed between fork and exec in a process that may have threads. */
-static _Noreturn void run_trial(const struct launch *l, char **argv, char **env, int output)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    dup2(output, STDOUT_FILENO);
-    dup2(output, STDERR_FILENO);
-    if (chdir(l->cwd) == 0) {
-        /* Handlers become defaults by execve; until then a signal must not run them here. */
-        struct sigaction by_default = {.sa_handler = SIG_DFL};
-        for (int sig = 1; sig < NSIG; sig++) {
-            if (sig != SIGPIPE) {
-                sigaction(sig, &by_default, NULL);
-            }
-        }
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        execve(l->program, argv, env);
-    }
-    _exit(127);
-}
-
-pid_t trial_start(const struct launch *l)
-{
-    char **env = make_env(l, NULL);
-    char **argv = calloc((size_t)l->argc + 2, sizeof(*argv));
-    pid_t pid = -ENOMEM;
-    if (env && argv) {
-        argv[0] = l->argv[0];
-        argv[1] = "--check-config"; /* in front: behind a "--" it would be taken for the application */
-        memcpy(argv + 2, l->argv + 1, (size_t)(l->argc > 0 ? l->argc - 1 : 0) * sizeof(*argv));
-
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, &before);
-        pid = fork();
-        if (pid == 0) {
-            run_trial(l, argv, env, log_fd());
-        }
-        if (pid < 0) {
-            pid = -errno;
-        }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
-    free(env);
-    free(argv);
-    return pid;
 }

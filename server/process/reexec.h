@@ -43,6 +43,6 @@ void handover_destroy(struct handover *h); /* what handover_read gave: closes wh
  * the new one unblocks them when it is ready. */
 int reexec(const struct launch *l, const struct handover *h);
 
-/* The trial: runs the program with --check-config in a child whose output goes to the server log. Its pid, or -errno;
- * the caller waits for it, exit status 0 means that the new release is good. */
-pid_t trial_start(const struct launch *l);
+/* The environment we were started with; `extra` (borrowed, or NULL) in place of a handover. The array is owned by the
+ * caller, the strings are borrowed. NULL when memory is short. */
+char **reexec_env(const struct launch *l, char *extra);

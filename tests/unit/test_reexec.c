@@ -237,35 +237,6 @@ static void test_variable_that_names_no_file_is_an_error(void **state)
     assert_int_equal(handover_read(&h), -EBADF);
 }
 
-static void test_trial_runs_the_program_with_check_config_first(void **state)
-{
-    (void)state;
-    char log[] = "/tmp/test_reexec.XXXXXX", got[256] = "";
-    int fd = mkstemp(log);
-    assert_true(fd >= 0);
-    assert_int_equal(log_open(log, LOG_LEVEL_INFO), 0);
-    char *argv[] = {(char *)"sh", (char *)"--", (char *)"app", NULL};
-    char *env[] = {(char *)"CWSGI_HANDOVER=5", NULL};
-    char script[] = "/tmp/test_trial.XXXXXX";
-    int out = mkostemp(script, O_CLOEXEC);
-    dprintf(out, "#!/bin/sh\necho \"$* $PWD ${CWSGI_HANDOVER-none}\"\nexit 7\n");
-    fchmod(out, 0700);
-    close(out);
-
-    const struct launch l = {.program = script, .cwd = (char *)"/usr", .argc = 3, .argv = argv, .env = env};
-    pid_t pid = trial_start(&l);
-    assert_true(pid > 0);
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(WEXITSTATUS(status), 7);
-    assert_true(read(fd, got, sizeof(got) - 1) > 0);
-    assert_string_equal(got, "--check-config -- app /usr none\n");
-    log_close();
-    close(fd);
-    unlink(log);
-    unlink(script);
-}
-
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "next-image") == 0) {
@@ -285,7 +256,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_impossible_handover_is_refused),
         cmocka_unit_test(test_fields_of_a_line_are_not_sought_on_the_next),
         cmocka_unit_test(test_variable_that_names_no_file_is_an_error),
-        cmocka_unit_test(test_trial_runs_the_program_with_check_config_first),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rmdir(tmp);

@@ -1,0 +1,50 @@
+/* master_inside.h - what the files that make up the master share: master.c (the loop, its life), crew.c (how many
+ * workers there are) and orders.c (signals). For nobody else. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/process/children.h"
+#include "server/process/master.h"
+#include "server/process/metrics.h"
+#include "server/process/reload.h"
+
+#define SECOND_US UINT64_C(1000000)
+#define BACKOFF_MIN_US (SECOND_US / 10)
+
+enum stage { NEW, SERVING, STOPPING, STOPPING_QUICKLY };
+
+struct master {
+    struct master_deps deps;
+    enum stage stage;
+    int wanted;   /* workers */
+    bool served;  /* a worker was ready once, in this image or an earlier one */
+    unsigned age; /* of the youngest worker */
+    struct children children;
+    struct metrics metrics;
+
+    int wake_fd[2];   /* owned: bytes from ready workers and from the signal handler */
+    int master_fd[2]; /* owned: tells workers of our end; the write end is only ours */
+
+    uint64_t spawn_at_us; /* no worker is started before: backoff */
+    uint64_t backoff_us;  /* the next wait */
+    uint64_t scout_us;    /* until then the very first worker starts alone */
+
+    struct reload reload;
+    bool release_good; /* its trial ended well: the next image may come */
+    bool up;           /* systemd knows that this image's workers serve */
+    bool upgrading;    /* it was USR2 that asked for it: another hook */
+
+    int status;          /* to leave with */
+    const char *reason;  /* why, when not 0 */
+    uint64_t give_up_us; /* 0 until we stop */
+
+    uint64_t watchdog_us, alive_us; /* how often systemd is told that we live, 0: never; when it is next */
+};
+
+void master_stop(struct master *m, bool quickly);                   /* begins to stop, or hastens it */
+void master_fail(struct master *m, int status, const char *reason); /* the server cannot go up */
+void master_tell_up(struct master *m);                              /* systemd: we serve */
+void master_reap(struct master *m);                                 /* children that ended */

@@ -1,0 +1,11 @@
+/* orders.h - does what a signal tells the master. A part of it. */
+#pragma once
+
+#include <stdbool.h>
+
+struct master;
+
+void orders_take(struct master *m); /* obeys the signals that came */
+void orders_reload(struct master *m, bool upgrading);
+void orders_resize(struct master *m, int wanted);
+void orders_reopen_logs(const struct master *m);
