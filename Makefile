@@ -1,5 +1,5 @@
 # A front for those who type `make`: Meson builds, the scripts under tools/ do the rest.
-.PHONY: all run test lint sanitize fuzz bench bench-guard clean help
+.PHONY: all run test lint docs sanitize fuzz bench bench-guard clean help
 .NOTPARALLEL:
 
 all: ## build build/cwsgi
@@ -13,6 +13,9 @@ test: ## every test
 
 lint: ## formatting, clang-tidy, layers, scripts
 	@tools/lint
+
+docs: ## docs/settings.md, from the table of settings
+	@tools/docs
 
 sanitize: ## every test under the address and undefined behaviour sanitizers, in build-asan
 	@tools/test --sanitize

@@ -107,6 +107,8 @@ def test_pip_installed_module_can_be_run(served):
     for start in ([served.options["exe"]], [f"{served.venv}/bin/python", "-m", "cwsgi"]):
         done = subprocess.run([*start, "--version"], capture_output=True, text=True, env=environment(), timeout=BOUND)
         assert done.returncode == 0 and done.stdout.startswith("cwsgi")
+    assert (served.venv / "share/man/man1/cwsgi.1").is_file()  # `man` looks beside the folders of PATH
+    assert (served.venv / "share/bash-completion/completions/cwsgi.bash").is_file()
 
 
 # Environments that cannot be served.

@@ -21,7 +21,7 @@ CACHE = Path(os.environ.get("CWSGI_TEST_VENVS") or REPO / "build" / "test-venvs"
 FRAMEWORKS = ["flask", "django"]
 OUT_OF_REACH = re.compile("Could not find a version|No matching distribution|Connection|Temporary failure|timed out")
 # What a build of the project depends on.
-SOURCES = ["main.c", "meson.build", "meson_options.txt", "pyproject.toml", "python", "server", "subprojects", "wsgi"]
+SOURCES = "main.c meson.build meson_options.txt pyproject.toml python server subprojects tools/describe wsgi".split()
 
 WHO_ARE_YOU = """
 import os, platform, sys
