@@ -22,6 +22,7 @@
 #include "server/config/settings.h"
 #include "server/net/listener.h"
 #include "server/net/tls.h"
+#include "server/process/checkup.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
 #include "server/process/master.h"
@@ -222,7 +223,12 @@ static int open_log(struct program *p, struct buf *error)
     if (user_make_logs(s, error) < 0) {
         return refuse(p, error);
     }
-    int r = log_open(s->errorlog, (enum log_level)s->loglevel);
+    bool checking = s->check_config || s->print_config; /* who checks reads it here, in a reload the master */
+    int r = checking && strcmp(s->errorlog, "-") != 0 ? sink_open_file(s->errorlog) : 0;
+    if (r > 0) {
+        close(r);
+    }
+    r = r < 0 ? r : log_open(checking ? "-" : s->errorlog, (enum log_level)s->loglevel);
     if (r < 0) {
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));
         return refuse(p, error);
@@ -258,16 +264,50 @@ static int print_settings(struct program *p)
     return failed ? 1 : GO_ON;
 }
 
-/* Loads the application as a worker would, with its rights: files that it makes must not belong to root. */
+/* The answer to check_path. 0 or an exit status. */
+static int check_path(struct program *p, struct buf *error)
+{
+    int status = checkup_run(&p->settings, p->app, error);
+    if (status < 0) {
+        return refuse(p, error);
+    }
+    if (status >= 500) {
+        buf_printf(error, "GET %s was answered with status %d", p->settings.check_path, status);
+        return refuse(p, error);
+    }
+    return 0;
+}
+
+/* Loads the application as a worker would, with its rights: files that it makes must not belong to root. One that has
+ * to answer lives through a worker's hooks, too. */
 static int check(struct program *p, struct buf *error)
 {
+    struct hooks *hooks = p->settings.check_path ? &p->hooks : NULL;
     if (p->settings.print_config && print_settings(p) != GO_ON) {
         return 1;
+    }
+    if (hooks) {
+        pyhooks_plug(hooks, &p->settings);
+        if (hooks->pre_fork(hooks, 1) < 0) {
+            return 1;
+        }
+        hooks->forked(hooks, getpid());
+        if (hooks->post_fork(hooks) < 0) {
+            return 1;
+        }
     }
     if (user_become(&p->settings, error) < 0) {
         return refuse(p, error);
     }
-    return wsgi_create(&p->app, &p->settings, p->app_name) == LOAD_OK ? 0 : 1;
+    stacks_enable(log_fd());
+    if (wsgi_create(&p->app, &p->settings, p->app_name) != LOAD_OK || (hooks && hooks->post_worker_init(hooks) < 0)) {
+        return 1;
+    }
+    int status = hooks ? check_path(p, error) : 0;
+    if (hooks) {
+        hooks->worker_exit(hooks);
+    }
+    return status;
 }
 
 /* --- What the workers inherit
@@ -504,7 +544,7 @@ static void reload(struct program *p)
         r = reexec(p->launch, &h);
     }
     free(h.workers);
-    log_error("Reload failed: can't execute %s: %s; the old release keeps serving", p->launch->program, strerror(-r));
+    log_error("Can't execute %s: %s", p->launch->program, strerror(-r));
 }
 
 /* Serves until told to stop. The exit status, of the master or of a worker. */

@@ -228,6 +228,24 @@ static int check_raw_env(const struct settings *s, struct buf *error)
     return 0;
 }
 
+/* What our own parser would refuse proves nothing of the application. */
+static int check_target(const struct settings *s, struct buf *error)
+{
+    const char *path = s->check_path;
+    if (!path) {
+        return 0;
+    }
+    bool begins = *path == '/' || strncmp(path, "http://", 7) == 0 || strncmp(path, "https://", 8) == 0;
+    for (const char *c = path; begins && *c; c++) {
+        begins = *c > ' ' && *c < 0x7f && *c != '#';
+    }
+    if (!begins) {
+        buf_printf(error, "Invalid value for check_path: %.500s: it must be a path such as /hello, or a URL", path);
+        return -1;
+    }
+    return 0;
+}
+
 int settings_check(const struct settings *s, struct buf *error)
 {
     for (size_t i = 0; i < SETTINGS_ROWS; i++) {
@@ -240,7 +258,7 @@ int settings_check(const struct settings *s, struct buf *error)
         return -1;
     }
     if (check_id(s, "user", s->user, error) < 0 || check_id(s, "group", s->group, error) < 0 ||
-        check_chdir(s, error) < 0) {
+        check_chdir(s, error) < 0 || check_target(s, error) < 0) {
         return -1;
     }
     return check_raw_env(s, error);

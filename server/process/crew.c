@@ -72,6 +72,7 @@ static void become_worker(struct master *m, unsigned slot, struct seat *seat)
     close(m->wake_fd[0]);
     *seat = (struct seat){.slot = slot, .age = m->age, .master_fd = m->master_fd[0], .ready_fd = m->wake_fd[1]};
     m->master_fd[0] = m->master_fd[1] = m->wake_fd[0] = m->wake_fd[1] = -1;
+    reload_forget(&m->reload);
     if (*m->deps.report_fd >= 0) {
         close(*m->deps.report_fd);
         *m->deps.report_fd = -1;

@@ -120,8 +120,8 @@ void master_reap(struct master *m)
         if (c) {
             child_ended(m, c, status);
         } else if (pid == m->reload.trial) {
-            m->release_good = reload_ended(&m->reload, status);
-            if (!m->release_good) {
+            reload_ended(&m->reload, status);
+            if (m->reload.state == RELOAD_REFUSED) {
                 master_tell_up(m); /* as before */
             }
         }
@@ -167,7 +167,7 @@ static void watch(struct master *m)
             child_signal(c, SIGKILL);
         }
     }
-    reload_watch(&m->reload, now);
+    reload_tend(&m->reload, now);
 }
 
 static void earlier(uint64_t *at, uint64_t candidate)
@@ -210,6 +210,7 @@ static void wait_for_news(struct master *m)
     struct news news;
     news.n = 0;
     news_add(&news, m->wake_fd[0], POLLIN);
+    reload_await(&m->reload, &news);
     m->deps.hooks->wait_begin(m->deps.hooks);
     int r = poll(news.list, news.n, ms); /* EINTR is news too: the handler has run */
     m->deps.hooks->wait_end(m->deps.hooks);
@@ -250,13 +251,13 @@ struct master *master_create(const struct master_deps *deps)
     *m = (struct master){
         .deps = *deps,
         .children = {.scoreboard = deps->scoreboard},
-        .reload = {.launch = deps->launch, .settings = deps->settings},
         .metrics = {.statsd = deps->statsd, .settings = deps->settings},
         .backoff_us = BACKOFF_MIN_US,
         .watchdog_us = systemd_watchdog_us(),
         .wake_fd = {-1, -1},
         .master_fd = {-1, -1},
     };
+    reload_init(&m->reload, deps->launch, deps->settings);
     int r = 0;
     if (deps->handover) {
         r = take_over(m, deps->handover);
@@ -285,6 +286,7 @@ void master_destroy(struct master *m)
         }
     }
     children_finish(&m->children);
+    reload_finish(&m->reload);
     free(m);
 }
 
@@ -341,10 +343,11 @@ static void start(struct master *m)
 static bool may_go(struct master *m)
 {
     struct hooks *hooks = m->deps.hooks;
-    if (!m->upgrading) {
+    m->reload.state = RELOAD_NONE;
+    if (!m->reload.upgrading) {
         hooks->on_reload(hooks);
     } else if (hooks->pre_exec(hooks) < 0) {
-        log_error("Reload refused: the hook pre_exec failed; the old release keeps serving");
+        reload_refuse(&m->reload, "the hook pre_exec failed");
         master_tell_up(m);
         return false;
     }
@@ -371,7 +374,8 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
     if (m->stage == NEW) {
         start(m);
     } else {
-        master_tell_up(m); /* the next image could not be executed */
+        reload_refuse(&m->reload, "it can't be executed");
+        master_tell_up(m);
     }
     master_reap(m); /* those that ended while nobody listened */
     for (;;) {
@@ -387,13 +391,10 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
             *status = m->status;
             return MASTER_EXIT;
         }
-        if (m->release_good && m->stage == SERVING) {
-            m->release_good = false;
-            if (may_go(m)) {
-                orders_reopen_logs(m);
-                signals_suspend();
-                return MASTER_REEXEC;
-            }
+        if (m->reload.state == RELOAD_GOOD && m->stage == SERVING && may_go(m)) {
+            orders_reopen_logs(m);
+            signals_suspend();
+            return MASTER_REEXEC;
         }
         wait_for_news(m);
     }

@@ -33,9 +33,7 @@ struct master {
     uint64_t scout_us;    /* until then the very first worker starts alone */
 
     struct reload reload;
-    bool release_good; /* its trial ended well: the next image may come */
-    bool up;           /* systemd knows that this image's workers serve */
-    bool upgrading;    /* it was USR2 that asked for it: another hook */
+    bool up; /* systemd knows that this image's workers serve */
 
     int status;          /* to leave with */
     const char *reason;  /* why, when not 0 */

@@ -18,13 +18,10 @@
 
 void orders_reload(struct master *m, bool upgrading)
 {
-    m->upgrading = upgrading;
-    m->release_good = false;
     systemd_notify_reloading();
-    int r = reload_start(&m->reload, clock_mono_us());
-    if (r < 0) {
-        log_error("Reload refused: can't start the trial: %s; the old release keeps serving", strerror(-r));
-        master_tell_up(m);
+    reload_start(&m->reload, upgrading);
+    if (m->reload.state == RELOAD_REFUSED) {
+        master_tell_up(m); /* as before */
     }
 }
 

@@ -1,22 +1,28 @@
 /* reload.c - the gate of a reload: a trial process loads the new release. */
 #include "server/process/reload.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/config/settings.h"
 #include "server/process/daemon.h"
+#include "server/process/news.h"
 #include "server/process/reexec.h"
 
 #define SECOND_US UINT64_C(1000000)
-#define MIN_SECONDS 30
+#define STACKS_US (SECOND_US / 10)    /* for a trial that takes too long to say where it stands */
+#define SAID_MAX ((size_t)64 * 1024)  /* that is kept */
+#define TURN_MAX ((size_t)256 * 1024) /* that is read in one turn of the master */
 
 /* In the child: only what is allowed between fork and exec in a process that may have threads. */
 static _Noreturn void run_trial(const struct launch *l, char **argv, char **env, int output)
@@ -40,8 +46,8 @@ static _Noreturn void run_trial(const struct launch *l, char **argv, char **env,
     _exit(127);
 }
 
-/* Its pid, or -errno. */
-static pid_t start_trial(const struct launch *l)
+/* Its pid, or -errno. `out`: where it writes to. */
+static pid_t start_trial(const struct launch *l, int out)
 {
     char **env = reexec_env(l, NULL);
     char **argv = calloc((size_t)l->argc + 2, sizeof(*argv));
@@ -56,7 +62,7 @@ static pid_t start_trial(const struct launch *l)
         pthread_sigmask(SIG_BLOCK, &all, &before);
         pid = fork();
         if (pid == 0) {
-            run_trial(l, argv, env, log_fd());
+            run_trial(l, argv, env, out);
         }
         if (pid < 0) {
             pid = -errno;
@@ -68,53 +74,149 @@ static pid_t start_trial(const struct launch *l)
     return pid;
 }
 
-int reload_start(struct reload *r, uint64_t now)
+void reload_init(struct reload *r, const struct launch *launch, const struct settings *settings)
 {
-    reload_cancel(r); /* what it tries may have changed since */
-    pid_t pid = start_trial(r->launch);
-    if (pid < 0) {
-        return pid;
+    *r = (struct reload){.launch = launch, .settings = settings, .out = -1};
+}
+
+void reload_finish(struct reload *r)
+{
+    reload_cancel(r);
+    buf_finish(&r->said);
+}
+
+static void close_out(struct reload *r)
+{
+    if (r->out >= 0) {
+        close(r->out);
+        r->out = -1;
     }
-    uint64_t seconds = (uint64_t)r->settings->timeout;
+}
+
+void reload_start(struct reload *r, bool upgrading)
+{
+    int out[2];
+    reload_cancel(r); /* what it tries may have changed since */
+    r->number++;
+    r->upgrading = upgrading;
+    r->said.len = 0;
+    if (pipe2(out, O_CLOEXEC) < 0) {
+        reload_refuse(r, "can't start the trial: %s", strerror(errno));
+        return;
+    }
+    pid_t pid = start_trial(r->launch, out[1]);
+    close(out[1]);
+    if (pid < 0) {
+        close(out[0]);
+        reload_refuse(r, "can't start the trial: %s", strerror(-pid));
+        return;
+    }
+    fcntl(out[0], F_SETFL, O_NONBLOCK);
+    int seconds =
+        r->settings->timeout > r->settings->reload_timeout ? r->settings->timeout : r->settings->reload_timeout;
+    r->state = RELOAD_TRYING;
     r->trial = pid;
-    r->end_us = now + (seconds > MIN_SECONDS ? seconds : MIN_SECONDS) * SECOND_US;
-    return 0;
+    r->out = out[0];
+    r->at_us = clock_mono_us() + (uint64_t)seconds * SECOND_US;
+}
+
+void reload_forget(struct reload *r)
+{
+    r->trial = 0;
+    close_out(r);
+    r->state = RELOAD_NONE;
 }
 
 void reload_cancel(struct reload *r)
 {
     if (r->trial > 0) {
         kill(r->trial, SIGKILL); /* reaped as a foreign child */
-        r->trial = 0;
+    }
+    reload_forget(r);
+}
+
+/* Of a text that is too long the end is kept: a traceback says there what it is about. */
+static void keep(struct reload *r, const char *text, size_t len)
+{
+    if (r->said.len + len > SAID_MAX) {
+        buf_consume(&r->said, r->said.len / 2);
+    }
+    buf_append(&r->said, text, len); /* without memory for it the log still has it */
+}
+
+/* What the trial has written since: into the server log as it is, since its lines are lines of a log already. */
+static void hear(struct reload *r)
+{
+    char text[SAID_MAX / 4];
+    for (size_t heard = 0; r->out >= 0 && heard < TURN_MAX;) {
+        ssize_t n = read(r->out, text, sizeof(text));
+        if (n < 0) {
+            return; /* nothing for now */
+        }
+        if (n == 0) {
+            close_out(r);
+            return;
+        }
+        keep(r, text, (size_t)n);
+        if (write(log_fd(), text, (size_t)n) < 0) {
+            /* A full disk: as with any line of the log. */
+        }
+        heard += (size_t)n;
     }
 }
 
-bool reload_ended(struct reload *r, int status)
+void reload_refuse(struct reload *r, const char *format, ...)
+{
+    char why[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof(why), format, args);
+    va_end(args);
+    char line[sizeof(why) + 80];
+    int len = snprintf(line, sizeof(line), "Reload refused: %s; the old release keeps serving\n", why);
+    log_error("%.*s", len - 1, line);
+    keep(r, line, (size_t)len);
+    r->state = RELOAD_REFUSED;
+}
+
+void reload_ended(struct reload *r, int status)
 {
     r->trial = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return true;
-    }
-    if (WIFSIGNALED(status)) {
-        log_error("Reload refused: the trial of the new release was ended by signal %d; the old release keeps serving",
-                  WTERMSIG(status));
+    hear(r);
+    close_out(r); /* what the application has started in the background may have it, too */
+    if (r->state == RELOAD_LATE) {
+        reload_refuse(r, "the trial of the new release takes too long");
+    } else if (WIFSIGNALED(status)) {
+        reload_refuse(r, "the trial of the new release was ended by signal %d", WTERMSIG(status));
+    } else if (WEXITSTATUS(status) != 0) {
+        reload_refuse(r, "the new release does not load (exit status %d)", WEXITSTATUS(status));
     } else {
-        log_error("Reload refused: the new release does not load (exit status %d); the old release keeps serving",
-                  WEXITSTATUS(status));
+        r->state = RELOAD_GOOD;
     }
-    return false;
 }
 
-void reload_watch(struct reload *r, uint64_t now)
+void reload_await(const struct reload *r, struct news *news)
 {
-    if (r->trial > 0 && now >= r->end_us) {
-        log_error("The trial of the new release takes too long");
+    news_add(news, r->out, POLLIN);
+}
+
+void reload_tend(struct reload *r, uint64_t now)
+{
+    hear(r);
+    if (r->trial == 0 || now < r->at_us) {
+        return;
+    }
+    if (r->state == RELOAD_TRYING) {
+        r->state = RELOAD_LATE;
+        r->at_us = now + STACKS_US;
+        kill(r->trial, SIGURG); /* ignored while it cannot answer yet */
+    } else {
+        r->at_us = UINT64_MAX;
         kill(r->trial, SIGKILL); /* its end refuses the reload */
-        r->end_us = UINT64_MAX;
     }
 }
 
 uint64_t reload_deadline(const struct reload *r)
 {
-    return r->trial > 0 ? r->end_us : 0;
+    return r->trial > 0 ? r->at_us : 0;
 }
