@@ -257,6 +257,12 @@ int settings_check(const struct settings *s, struct buf *error)
         buf_printf(error, "keyfile is %s, but there is no certfile: name the certificate, too", s->keyfile);
         return -1;
     }
+    for (size_t i = 0; i < s->bind.n && !s->certfile; i++) {
+        if (strncmp(s->bind.v[i], "https://", 8) == 0) {
+            buf_printf(error, "bind is %s, but there is no certfile: name the certificate", s->bind.v[i]);
+            return -1;
+        }
+    }
     if (check_id(s, "user", s->user, error) < 0 || check_id(s, "group", s->group, error) < 0 ||
         check_chdir(s, error) < 0 || check_target(s, error) < 0) {
         return -1;

@@ -29,6 +29,7 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
         .keepalive_ms = (uint64_t)s->keepalive * 1000,
         .header_ms = (uint64_t)s->header_timeout * 1000,
         .body_rate = s->min_body_rate,
+        .hsts = s->hsts,
         .tmp_dir = s->tmp_upload_dir,
     };
     clock_update(&h->clock);

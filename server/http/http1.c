@@ -17,6 +17,7 @@
 #include "server/http/framing.h"
 #include "server/http/headscan.h"
 #include "server/http/http.h"
+#include "server/http/tohttps.h"
 #include "server/net/conn.h"
 #include "server/net/peer.h"
 
@@ -241,11 +242,10 @@ static bool split_request_line(struct request *r, const char *head, size_t len)
     return r->major <= 9 && r->minor <= 9;
 }
 
-/* Answers the request ourselves; the connection ends with it, since what follows cannot be trusted. */
-static void refuse(struct http1 *h, int status, const char *reason)
+/* The answer is ours; the connection ends with it, since what follows cannot be trusted or is not wanted. */
+static void take_over(struct http1 *h)
 {
     struct exchange *x = h->x;
-    log_debug("Refused a request from %s with %d: %s", x->peer->addr, status, reason);
     h->phase = PHASE_ANSWER;
     h->keep_alive = false;
     h->unread = true;
@@ -256,11 +256,28 @@ static void refuse(struct http1 *h, int status, const char *reason)
         x->request.major = x->request.minor = 1; /* the version that we answer in */
     }
     conn_set_deadline(h->conn, 0);
+}
+
+static void refuse(struct http1 *h, int status, const char *reason)
+{
+    struct exchange *x = h->x;
+    log_debug("Refused a request from %s with %d: %s", x->peer->addr, status, reason);
+    take_over(h);
     if (response_refuse(&x->response, status, reason) < 0) {
         conn_abort(h->conn);
         return;
     }
     flush(x);
+}
+
+static void lead_to_https(struct http1 *h)
+{
+    take_over(h);
+    if (tohttps_lead(h->x) < 0) {
+        conn_abort(h->conn);
+        return;
+    }
+    flush(h->x);
 }
 
 static void refuse_parse_error(struct http1 *h, enum llhttp_errno error)
@@ -446,6 +463,10 @@ static bool feed_head(struct http1 *h, const char *data, size_t len, size_t *use
         return false;
     }
     enum llhttp_errno error = parse_head(h, head, head_len);
+    if ((error == HPE_PAUSED || (error == HPE_OK && h->phase != PHASE_HEAD)) && tohttps_wanted(h->x)) {
+        lead_to_https(h);
+        return false;
+    }
     if (error == HPE_PAUSED) {
         submit(h);
         return true;
@@ -605,6 +626,9 @@ static bool make_head(struct http1 *h, struct chunk *out)
         end_after_answer(h);
     }
     clock_update(&h->http->clock);
+    if (tohttps_pin(h->x, h->http->hsts) < 0) {
+        return false;
+    }
     h->x->response.head_sent = true;
     return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, out);
 }

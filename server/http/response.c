@@ -197,6 +197,7 @@ static const struct {
     int status;
     const char *reason;
 } REASONS[] = {
+    {308, "Permanent Redirect"},
     {400, "Bad Request"},
     {403, "Forbidden"},
     {408, "Request Timeout"},

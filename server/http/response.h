@@ -65,6 +65,6 @@ void response_end(struct response *r);
 /* True when fewer bytes than declared were given and no more will come: the framing is broken. */
 bool response_is_short(const struct response *r);
 
-/* Makes this the answer with `status` (a 4xx or 5xx that we send ourselves) and a small page that says `message`
+/* Makes this the answer with `status` (308, a 4xx or 5xx that we send ourselves) and a small page that says `message`
  * (static text, plain). What was there is dropped; not allowed once head_sent. 0 or -ENOMEM. */
 int response_refuse(struct response *r, int status, const char *message);

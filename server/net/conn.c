@@ -120,9 +120,33 @@ static void push_alerts(struct conn *c, struct buf *out)
     }
 }
 
+/* A request in the clear begins with a letter or an empty line, a TLS record never does (RFC 8446 5.1). */
+static bool is_in_the_clear(struct conn *c, char first)
+{
+    bool is_first = !c->greeted;
+    c->greeted = true;
+    return is_first && ((first >= 'A' && first <= 'Z') || first == '\r' || first == '\n');
+}
+
+/* HTTP goes on without TLS, only to be led to where it should have come. */
+static void read_misled(struct conn *c, const char *data, size_t len)
+{
+    tls_destroy(c->tls);
+    c->tls = NULL;
+    c->peer.tls = false;
+    c->peer.to_https = true;
+    if (open_protocol(c)) {
+        c->all->protocol->data(c->p, data, len);
+    }
+}
+
 static void read_tls(struct conn *c, const char *data, size_t len)
 {
     struct conns *cs = c->all;
+    if (is_in_the_clear(c, data[0])) {
+        read_misled(c, data, len);
+        return;
+    }
     tls_input(c->tls, data, len);
     while (c->state == CONN_HANDSHAKE || c->state == CONN_OPEN) {
         struct buf out = {0};

@@ -54,6 +54,7 @@ struct conn {
     size_t lingered;        /* bytes thrown away */
     enum conn_state state;
     bool linger, paused, held, notified; /* notified: close_notify is in `cipher` */
+    bool greeted;                        /* the first bytes for TLS have come */
     struct peer peer;                    /* owns its `proxied` */
 };
 

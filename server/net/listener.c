@@ -20,6 +20,7 @@
 #define DEFAULT_PORT "8000"
 #define BIND_TRIES 10 /* an old master that is leaving frees the port within moments */
 #define BIND_WAIT_US (100 * 1000)
+#define REDIRECT "redirect://" /* our own name for the listener of http_redirect */
 
 static void listener_finish(struct listener *l)
 {
@@ -91,6 +92,29 @@ static int make_inheritable_only_by_fork(int fd)
     return 0;
 }
 
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* What the scheme in front of an address says; without one, a certificate makes the difference. */
+static bool wants_tls(const struct settings *s, const char *bind_text)
+{
+    return starts_with(bind_text, "https://") ||
+           (s->certfile && !starts_with(bind_text, "http://") && !starts_with(bind_text, REDIRECT));
+}
+
+static const char *without_scheme(const char *bind_text)
+{
+    static const char *const SCHEMES[] = {"https://", "http://", REDIRECT};
+    for (size_t i = 0; i < sizeof(SCHEMES) / sizeof(SCHEMES[0]); i++) {
+        if (starts_with(bind_text, SCHEMES[i])) {
+            return bind_text + strlen(SCHEMES[i]);
+        }
+    }
+    return bind_text;
+}
+
 /* Turns an open socket into a listener of the list. The descriptor is taken over. */
 static int add_socket(struct listeners *ls, int fd, const char *bind_text, bool tls, bool ours)
 {
@@ -104,11 +128,6 @@ static int add_socket(struct listeners *ls, int fd, const char *bind_text, bool 
         return r;
     }
     return append(ls, &l);
-}
-
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
 static int say(struct buf *error, const char *bind_text, const char *why)
@@ -146,7 +165,7 @@ static int bind_and_listen(int fd, const union address *a, socklen_t len, int ba
 
 static int open_unix(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
 {
-    const char *path = bind_text + strlen("unix:");
+    const char *path = without_scheme(bind_text) + strlen("unix:");
     union address a = {.un = {.sun_family = AF_UNIX}};
     struct stat st;
 
@@ -178,13 +197,13 @@ static int open_unix(struct listeners *ls, const struct settings *s, const char 
         close(fd);
         return say(error, bind_text, strerror(-r));
     }
-    r = add_socket(ls, fd, bind_text, s->certfile != NULL, true);
+    r = add_socket(ls, fd, bind_text, wants_tls(s, bind_text), true);
     return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
 }
 
 static int open_fd(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
 {
-    const char *digits = bind_text + strlen("fd://");
+    const char *digits = without_scheme(bind_text) + strlen("fd://");
     char *end;
     long fd = strtol(digits, &end, 10);
     int listening = 0;
@@ -193,7 +212,7 @@ static int open_fd(struct listeners *ls, const struct settings *s, const char *b
         getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
         return say(error, bind_text, "there is no listening socket with that number");
     }
-    int r = add_socket(ls, (int)fd, bind_text, s->certfile != NULL, false);
+    int r = add_socket(ls, (int)fd, bind_text, wants_tls(s, bind_text), false);
     return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
 }
 
@@ -220,7 +239,8 @@ static bool split(const char *text, char *host, const char **port)
 
 static int open_tcp(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
 {
-    const char *text = starts_with(bind_text, "tcp://") ? bind_text + strlen("tcp://") : bind_text;
+    const char *text = without_scheme(bind_text);
+    text = starts_with(text, "tcp://") ? text + strlen("tcp://") : text;
     char host[256];
     const char *port;
     if (strlen(text) >= sizeof(host) || !split(text, host, &port)) {
@@ -261,7 +281,7 @@ static int open_tcp(struct listeners *ls, const struct settings *s, const char *
         close(fd);
         return r == -EADDRINUSE ? say_in_use(error, bind_text, (uint16_t)number) : say(error, bind_text, strerror(-r));
     }
-    r = add_socket(ls, fd, bind_text, s->certfile != NULL, false);
+    r = add_socket(ls, fd, bind_text, wants_tls(s, bind_text), false);
     return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
 }
 
@@ -301,28 +321,70 @@ static void give_up(struct listeners *ls, struct listeners *old)
     listeners_close(ls);
 }
 
-int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error)
+static int open_one(struct listeners *ls, const struct settings *s, struct listeners *old, const char *text,
+                    struct buf *error)
 {
-    *ls = (struct listeners){0};
-    for (size_t i = 0; i < s->bind.n; i++) {
-        const char *text = s->bind.v[i];
-        int r = 0;
-        if (take_over(ls, old, text, s->certfile != NULL, &r)) {
-            if (r < 0) {
-                say(error, text, strerror(-r));
-            }
-        } else if (starts_with(text, "unix:")) {
-            r = open_unix(ls, s, text, error);
-        } else if (starts_with(text, "fd://")) {
-            r = open_fd(ls, s, text, error);
-        } else {
-            r = open_tcp(ls, s, text, error);
-        }
-        if (r < 0) {
-            give_up(ls, old);
-            return -1;
+    const char *address = without_scheme(text);
+    int r = 0;
+    if (take_over(ls, old, text, wants_tls(s, text), &r)) {
+        return r < 0 ? say(error, text, strerror(-r)) : 0;
+    }
+    if (starts_with(address, "unix:")) {
+        return open_unix(ls, s, text, error);
+    }
+    return starts_with(address, "fd://") ? open_fd(ls, s, text, error) : open_tcp(ls, s, text, error);
+}
+
+static const struct listener *first_https(const struct listeners *ls)
+{
+    for (size_t i = 0; i < ls->n; i++) {
+        if (ls->list[i].tls && ls->list[i].kind == LISTENER_TCP) {
+            return &ls->list[i];
         }
     }
+    return NULL;
+}
+
+/* The listener of http_redirect, on the address of the first https one. */
+static int open_redirect(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error)
+{
+    const struct listener *https = first_https(ls);
+    struct buf text = {0};
+    if (!https) {
+        buf_printf(error, "http_redirect is %d, but no address speaks https: there is nothing to lead to",
+                   s->http_redirect);
+        return -1;
+    }
+    bool v6 = strchr(https->address, ':');
+    int r = buf_printf(&text, v6 ? REDIRECT "[%s]:%d" : REDIRECT "%s:%d", https->address, s->http_redirect);
+    r = r < 0 ? say(error, "http_redirect", strerror(-r)) : open_one(ls, s, old, text.data, error);
+    buf_finish(&text);
+    return r;
+}
+
+static void aim_redirects(struct listeners *ls)
+{
+    const struct listener *https = first_https(ls);
+    for (size_t i = 0; i < ls->n; i++) {
+        ls->list[i].https_port = https && starts_with(ls->list[i].bind, REDIRECT) ? https->port : 0;
+    }
+}
+
+int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error)
+{
+    int r = 0;
+    *ls = (struct listeners){0};
+    for (size_t i = 0; r == 0 && i < s->bind.n; i++) {
+        r = open_one(ls, s, old, s->bind.v[i], error);
+    }
+    if (r == 0 && s->http_redirect > 0) {
+        r = open_redirect(ls, s, old, error);
+    }
+    if (r < 0) {
+        give_up(ls, old);
+        return -1;
+    }
+    aim_redirects(ls);
     return 0;
 }
 
@@ -332,11 +394,12 @@ int listeners_keep(struct listeners *ls, const struct settings *s, struct listen
     *ls = (struct listeners){0};
     while (old->n > 0 && r == 0) {
         struct listener l = old->list[--old->n];
-        r = add_socket(ls, l.fd, l.bind, s->certfile != NULL, l.ours);
+        r = add_socket(ls, l.fd, l.bind, wants_tls(s, l.bind), l.ours);
         l.fd = -1;
         listener_finish(&l);
     }
     listeners_close(old);
+    aim_redirects(ls);
     return r;
 }
 

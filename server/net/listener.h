@@ -14,13 +14,14 @@ enum listener_kind { LISTENER_TCP, LISTENER_UNIX };
 struct listener {
     int fd; /* owned; close-on-exec, non-blocking */
     enum listener_kind kind;
-    bool tls;       /* handshake first */
-    char *bind;     /* owned: as the setting spelt it: how a reload knows it again */
-    char *url;      /* owned: "https://0.0.0.0:8080", "http://[::1]:80", "unix:/run/x.sock" */
-    char *address;  /* owned: of the local end, numeric: SERVER_NAME; the path of a unix socket */
-    uint16_t port;  /* 0 on a unix socket */
-    bool inherited; /* taken over from `old`: goes back there when the others cannot be opened */
-    bool ours;      /* a unix socket whose path is ours to unlink */
+    bool tls;            /* handshake first */
+    uint16_t https_port; /* > 0: nothing is served here, clients are led to https on that port (http_redirect) */
+    char *bind;          /* owned: as the setting spelt it: how a reload knows it again */
+    char *url;           /* owned: "https://0.0.0.0:8080", "http://[::1]:80", "unix:/run/x.sock" */
+    char *address;       /* owned: of the local end, numeric: SERVER_NAME; the path of a unix socket */
+    uint16_t port;       /* 0 on a unix socket */
+    bool inherited;      /* taken over from `old`: goes back there when the others cannot be opened */
+    bool ours;           /* a unix socket whose path is ours to unlink */
 };
 
 struct listeners {
@@ -28,10 +29,11 @@ struct listeners {
     size_t n;
 };
 
-/* One listener for each `bind` of the settings: HOST:PORT, [V6]:PORT, :PORT, HOST, unix:PATH, fd://N. Listeners of
- * `old` with the same bind are taken over from there (removed from `old`); pass NULL for none. An address in use is
- * tried again for about a second, since an old master may be leaving. 0, or -1 with one sentence in `error` that names
- * the address and, if it can be found, who holds it. */
+/* One listener for each `bind` of the settings: HOST:PORT, [V6]:PORT, :PORT, HOST, unix:PATH, fd://N, each with http://
+ * or https:// before it if need be, and one for http_redirect. Listeners of `old` with the same bind are taken over
+ * from there (removed from `old`); pass NULL for none. An address in use is tried again for about a second, since an
+ * old master may be leaving. 0, or -1 with one sentence in `error` that names the address and, if it can be found, who
+ * holds it. */
 int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error);
 
 /* Takes over all of `old`, whatever the settings' binds are: when listeners_open could not have the new ones. `old` is

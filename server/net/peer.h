@@ -18,6 +18,8 @@ struct peer {
     uint16_t port;               /* 0 on a unix socket */
     uint16_t server_port;        /* 0 on a unix socket */
     bool tls;                    /* the connection is encrypted */
+    bool to_https;               /* it is not, but has to be: every request is led to https */
+    uint16_t https_port;         /* there; 0: the port that the client has named */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
     struct proxied *proxied;     /* lives as long as this; NULL: there was no PROXY header */
 };

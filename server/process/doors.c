@@ -43,7 +43,13 @@ struct doors {
 
 static void describe(struct peer *peer, const union address *from, const struct listener *l)
 {
-    *peer = (struct peer){.tls = l->tls, .server_addr = l->address, .server_port = l->port};
+    *peer = (struct peer){
+        .tls = l->tls,
+        .to_https = l->https_port > 0,
+        .https_port = l->https_port,
+        .server_addr = l->address,
+        .server_port = l->port,
+    };
     peer->port = address_print(from, peer->addr);
 }
 

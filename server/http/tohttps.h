@@ -1,0 +1,19 @@
+/* tohttps.h - a client that came in the clear to where TLS is spoken is led to https, and told to come so at once the
+ * next time (RFC 6797). Loop thread only. */
+#pragma once
+
+#include <stdbool.h>
+
+struct exchange;
+struct settings;
+
+/* Whether the answer to a request on this connection is tohttps_lead, whatever was asked for. */
+bool tohttps_wanted(const struct exchange *x);
+
+/* Fills the response: 308 (RFC 9110 15.4.9) to the same target by https, or 400 when the request does not say which
+ * host was meant. 0 or -ENOMEM. */
+int tohttps_lead(struct exchange *x);
+
+/* Adds Strict-Transport-Security to a response over TLS (RFC 6797 7.2: over nothing else), unless the application has
+ * set its own. `seconds`: 0: nothing is added. 0 or -ENOMEM. */
+int tohttps_pin(struct exchange *x, int seconds);
