@@ -478,6 +478,7 @@ static int boot_worker(struct program *p)
         buf_finish(&error);
         return WORKER_BOOT_ERROR;
     }
+    stacks_enable(log_fd());
     if (!p->app) {
         enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
         if (r != LOAD_OK && p->settings.reload) {
@@ -490,7 +491,6 @@ static int boot_worker(struct program *p)
     if (p->hooks.post_worker_init(&p->hooks) < 0) {
         return WORKER_BOOT_ERROR;
     }
-    stacks_enable(log_fd());
     if (p->settings.daemon && !p->settings.enable_stdio_inheritance && !p->settings.capture_output) {
         stdio_silence(); /* not sooner: a traceback of the start is shown to who started the daemon */
     }

@@ -10,6 +10,7 @@
 #include "python/loggers.h"
 #include "python/pyerror.h"
 #include "python/sources.h"
+#include "python/stacks.h"
 #include "python/standins.h"
 #include "server/config/settings.h"
 #include "server/process/hooks.h"
@@ -390,6 +391,12 @@ static void sources(struct hooks *h, void (*each)(void *arg, const char *path), 
     PyGILState_Release(state);
 }
 
+static void stacks(struct hooks *h, pthread_t thread)
+{
+    (void)h;
+    stacks_tell(thread);
+}
+
 static bool any_hook(void)
 {
     const struct setting *table = settings_table();
@@ -420,6 +427,7 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     h->worker_int = worker_int;
     h->worker_exit = worker_exit;
     h->sources = sources;
+    h->stacks = stacks;
     if (any_hook() && make_standins(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The stand-ins for server hooks could not be made");
     }

@@ -278,7 +278,7 @@ def nworkers_changed(hook, now, before):
 
 
 def post_fork(hook):
-    if abort:
+    if abort or at_exit:
         await_abort()
     hook(server, worker)
 
@@ -307,7 +307,7 @@ def await_abort():
 
     def on_abort(*ignored):
         worker.alive, worker.aborted = False, True
-        for hook, args in (abort, (worker,)), (at_exit or nothing, (server, worker)):
+        for hook, args in (abort or nothing, (worker,)), (at_exit or nothing, (server, worker)):
             try:
                 hook(*args)
             except Exception:

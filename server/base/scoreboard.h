@@ -15,6 +15,8 @@ enum slot_state {
     SLOT_READY,
     SLOT_WANTS_RETIRE, /* serving, but it has done its max_requests and asks to be replaced */
     SLOT_DRAINING,
+    SLOT_HUNG,      /* a call of the application takes too long: it is to be replaced, and finishes what else it has */
+    SLOT_HUNG_ONLY, /* nothing else is left */
 };
 
 struct slot {

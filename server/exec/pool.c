@@ -31,7 +31,7 @@ struct runner {
     bool attached;   /* its own: it holds the interpreter */
 
     /* Under the pool's lock. */
-    const struct exchange *x;       /* in the application; borrowed */
+    struct exchange *x;             /* in the application; borrowed */
     bool waits;                     /* for the loop and for its client */
     pthread_cond_t go;              /* it need not wait any more */
     uint64_t since_us;              /* when the application was entered; 0 while it is not */
@@ -91,7 +91,7 @@ static void show_oldest(struct pool *p)
     atomic_store_explicit(&p->slot->busy_since_us, p->oldest ? p->oldest->since_us : 0, memory_order_relaxed);
 }
 
-static void enter(struct runner *r, const struct exchange *x)
+static void enter(struct runner *r, struct exchange *x)
 {
     struct pool *p = r->pool;
     r->x = x;
@@ -397,13 +397,15 @@ struct executor *pool_executor(struct pool *p)
     return &p->base;
 }
 
-const struct exchange *pool_oldest(struct pool *p, uint64_t *since_us)
+struct exchange *pool_call(struct pool *p, size_t i, uint64_t *since_us, pthread_t *thread)
 {
+    assert(i < p->n);
+    struct runner *r = &p->runners[i];
     pthread_mutex_lock(&p->lock);
-    const struct runner *r = p->oldest;
-    const struct exchange *x = r ? r->x : NULL;
-    *since_us = r ? r->since_us : 0;
+    struct exchange *x = r->since_us > 0 ? r->x : NULL;
+    *since_us = r->since_us;
     pthread_mutex_unlock(&p->lock);
+    *thread = r->thread;
     return x;
 }
 

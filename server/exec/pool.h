@@ -9,7 +9,9 @@
  * All functions are for the loop thread. */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -26,8 +28,9 @@ int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app
 
 struct executor *pool_executor(struct pool *p); /* what the protocols see */
 bool pool_is_idle(const struct pool *p);        /* nothing is lent to it */
-/* The call that has been running longest, and since when; NULL: none is. It stays while the loop does not turn. */
-const struct exchange *pool_oldest(struct pool *p, uint64_t *since_us);
+/* What the i-th thread (from 0) runs, since when (clock_mono_us), and the thread; NULL: nothing. It stays while the
+ * loop does not turn. */
+struct exchange *pool_call(struct pool *p, size_t i, uint64_t *since_us, pthread_t *thread);
 void pool_tend(struct pool *p); /* once a turn of the loop */
 
 /* Ends the threads, the caller not holding the interpreter. False, and nothing has happened, while something is lent:

@@ -106,6 +106,12 @@ bool exchange_wants_more(const struct exchange *x)
     return x->ops->wants_more(x);
 }
 
+void exchange_give_up(struct exchange *x, int status, const char *message)
+{
+    assert(x->state == EXCHANGE_READY || x->state == EXCHANGE_RUNNING);
+    x->ops->give_up(x, status, message);
+}
+
 void exchange_done(struct exchange *x, bool ok)
 {
     set_state(x, EXCHANGE_DONE);

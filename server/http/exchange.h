@@ -41,6 +41,7 @@ struct exchange_ops {
     void (*hold)(struct exchange *x, bool held);  /* while true, flush only queues: small pieces go out together */
     bool (*wants_more)(const struct exchange *x); /* true while little enough is queued that more may be made */
     void (*done)(struct exchange *x, bool ok);    /* see exchange_done */
+    void (*give_up)(struct exchange *x, int status, const char *message); /* see exchange_give_up */
 };
 
 /* What runs the application: plugged by exec/. */
@@ -96,6 +97,9 @@ void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is
 void exchange_send(struct exchange *x);  /* what the response holds goes to the protocol */
 void exchange_hold(struct exchange *x, bool held);
 bool exchange_wants_more(const struct exchange *x);
+/* The application does not come back in time: the client gets `status` (if it has the head already: a connection that
+ * is broken off), the access log its line, and x is aborted. It stays lent until exchange_done, perhaps for ever. */
+void exchange_give_up(struct exchange *x, int status, const char *message);
 /* The holder gives it back: `ok` false means that the response cannot be completed (500 if nothing was sent yet, else
  * the connection is broken off). The exchange must not be touched afterwards. */
 void exchange_done(struct exchange *x, bool ok);

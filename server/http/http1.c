@@ -48,6 +48,8 @@ struct http1 {
     bool answered;        /* the last byte of the answer was handed to the connection */
     bool sent;            /* ... and was taken by the socket */
     bool released;        /* the executor has given the exchange back, or never had it */
+    bool given_up;        /* its line is in the access log already, though the executor still has the exchange */
+    uint64_t given;       /* bytes of the answer's body that the connection was given */
     int status;           /* set by a parser callback that refuses: status and why */
     const char *reason;
     struct headscan scan;
@@ -97,7 +99,9 @@ static void end_exchange(struct http1 *h)
 {
     struct exchange *x = h->x;
     h->x = NULL;
-    http_log(h->http, x, x->response.no_body ? 0 : x->response.body_bytes);
+    if (!h->given_up) {
+        http_log(h->http, x, x->response.no_body ? 0 : x->response.body_bytes);
+    }
     http_give_back(h->http, x);
 }
 
@@ -416,6 +420,7 @@ static bool begin_exchange(struct http1 *h)
     h->chunks = (struct chunkscan){0};
     h->body_received = 0;
     h->unread = h->answered = h->sent = h->released = false;
+    h->given = 0;
     conn_set_deadline(h->conn, h->http->header_ms);
     return true;
 }
@@ -658,6 +663,7 @@ static int send_response(struct http1 *h)
         }
         conn_send(h->conn, out, (size_t)n);
     }
+    h->given = r->no_body ? 0 : r->body_bytes;
     return 0;
 }
 
@@ -723,7 +729,90 @@ static void on_drained(void *p)
     }
 }
 
-static const struct exchange_ops OPS = {.flush = flush, .hold = hold, .wants_more = wants_more, .done = done};
+/* Giving up. The exchange stays with the application, which may be using its response and arena at this moment: another
+ * one answers in its place. */
+
+/* Says what the client has got, or, if that is nothing yet, `status`. What the request says is borrowed from x. NULL:
+ * no memory. */
+static struct exchange *stand_in(struct http1 *h, const struct exchange *x, int status, const char *message)
+{
+    struct exchange *y = http_take(h->http);
+    if (!y) {
+        return NULL;
+    }
+    y->ops = &OPS;
+    y->protocol = h;
+    y->state = EXCHANGE_DONE;
+    y->request = x->request;
+    y->peer = x->peer;
+    y->started_us = x->started_us;
+    y->response.to_head = x->response.to_head;
+    if (x->response.head_sent) { /* what it says does not change any more */
+        y->response.status = x->response.status;
+        y->response.fields = x->response.fields;
+        y->response.n_fields = x->response.n_fields;
+    } else if (response_refuse(&y->response, status, message) < 0) {
+        http_give_back(h->http, y);
+        return NULL;
+    }
+    http_log(h->http, y, x->response.head_sent || y->response.no_body ? h->given : y->response.body_bytes);
+    return y;
+}
+
+/* `y` goes on with the connection; x has nobody to answer to. */
+static void swap(struct http1 *h, struct http1 *holder, struct exchange *y)
+{
+    struct exchange *x = h->x;
+    *holder = (struct http1){.http = h->http, .x = x, .phase = PHASE_GONE, .given_up = true};
+    x->protocol = holder;
+    y->request = (struct request){.major = x->request.major, .minor = x->request.minor}; /* x may go before it */
+    y->peer = conn_peer(h->conn);
+    h->x = y;
+    h->released = true;
+    end_after_answer(h);
+    exchange_abort(x, h->http->executor);
+    flush(y);
+}
+
+static void give_up(struct exchange *x, int status, const char *message)
+{
+    struct http1 *h = x->protocol;
+    if (h->given_up) {
+        return;
+    }
+    struct exchange *y = stand_in(h, x, status, message);
+    bool unanswered = h->phase != PHASE_GONE && !x->response.head_sent;
+    struct http1 *holder = unanswered && y ? malloc(sizeof(*holder)) : NULL;
+    h->given_up = true;
+    if (holder) {
+        swap(h, holder, y);
+        return;
+    }
+    if (y) {
+        http_give_back(h->http, y);
+    }
+    if (h->answered) {
+        conn_close(h->conn, true); /* it has all of it: only close() does not come back */
+    } else if (h->phase != PHASE_GONE) {
+        conn_abort(h->conn);
+    }
+}
+
+static void on_give_up(void *p, bool begun)
+{
+    struct http1 *h = p;
+    if (is_lent(h) && (begun || !h->x->response.head_sent)) {
+        give_up(h->x, 503, "The application cannot take this request now");
+    }
+}
+
+static const struct exchange_ops OPS = {
+    .flush = flush,
+    .hold = hold,
+    .wants_more = wants_more,
+    .done = done,
+    .give_up = give_up,
+};
 
 const struct protocol http1_protocol = {
     .open = on_open,
@@ -734,5 +823,6 @@ const struct protocol http1_protocol = {
     .expired = on_expired,
     .is_idle = is_idle,
     .drain = on_drain,
+    .give_up = on_give_up,
     .closed = on_closed,
 };

@@ -30,6 +30,8 @@ struct protocol {
     void (*expired)(void *p);       /* the deadline has passed; it is not set any more */
     bool (*is_idle)(const void *p); /* it has served, and nothing is on now: closing it hurts nobody */
     void (*drain)(void *p);         /* the worker is leaving: close now if nothing is on, else after the answer */
+    /* The application will not answer: the client is told. `begun`: also one that has a part of the answer. */
+    void (*give_up)(void *p, bool begun);
     void (*closed)(void *p);
 };
 

@@ -90,6 +90,16 @@ void conns_drain(struct conns *cs)
     }
 }
 
+void conns_give_up(struct conns *cs, bool begun)
+{
+    for (struct conn *c = cs->first, *next; c; c = next) {
+        next = c->next;
+        if (c->state == CONN_OPEN) {
+            cs->protocol->give_up(c->p, begun);
+        }
+    }
+}
+
 bool conns_shed(struct conns *cs)
 {
     for (struct conn *c = cs->last; c; c = c->prev) {

@@ -43,7 +43,9 @@ int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protoco
                const struct conn_limits *limits);
 /* Closes every connection at once. The loop must run until `count` is 0 and handles are closed, before conns_finish. */
 void conns_close_all(struct conns *cs);
-void conns_drain(struct conns *cs);  /* see `draining` */
+void conns_drain(struct conns *cs); /* see `draining` */
+/* The application will answer no more: clients that wait are told. `begun`: also those that have a part already. */
+void conns_give_up(struct conns *cs, bool begun);
 bool conns_shed(struct conns *cs);   /* makes room: ends the one that is idle, or lingers, longest; false: none is */
 void conns_watch(struct conns *cs);  /* keeps the sweep going: on_room is called by it, too */
 void conns_finish(struct conns *cs); /* frees the buffers: after the loop's end */

@@ -15,6 +15,7 @@
 #include "server/process/reexec.h"
 
 #define SLOTS_STEP 16
+#define TELLING_US (2 * 1000 * 1000) /* for a worker to tell that a call takes too long */
 
 void children_finish(struct children *cs)
 {
@@ -108,9 +109,14 @@ bool children_read_slot(const struct children *cs, struct child *c)
 {
     const struct slot *slot = children_slot(cs, c);
     int state = slot ? atomic_load(&slot->state) : SLOT_FREE;
-    bool now_ready = c->phase == CHILD_BOOTING && (state == SLOT_READY || state == SLOT_WANTS_RETIRE);
+    bool hung = state == SLOT_HUNG || state == SLOT_HUNG_ONLY;
+    bool now_ready = c->phase == CHILD_BOOTING && (state == SLOT_READY || state == SLOT_WANTS_RETIRE || hung);
     if (now_ready) {
         child_move(c, CHILD_READY);
+    }
+    if (hung && c->phase < CHILD_HUNG) {
+        child_move(c, CHILD_HUNG);
+        c->hung_us = clock_mono_us();
     }
     if (c->phase == CHILD_READY && state == SLOT_WANTS_RETIRE) {
         child_move(c, CHILD_STALE);
@@ -118,15 +124,21 @@ bool children_read_slot(const struct children *cs, struct child *c)
     return now_ready;
 }
 
+bool children_hangs_only(const struct children *cs, const struct child *c)
+{
+    const struct slot *slot = children_slot(cs, c);
+    return c->phase == CHILD_HUNG && slot && atomic_load(&slot->state) == SLOT_HUNG_ONLY;
+}
+
 uint64_t children_silence_end(const struct children *cs, const struct child *c, uint64_t timeout_us)
 {
     const struct slot *slot = children_slot(cs, c);
-    if (timeout_us == 0 || c->phase >= CHILD_ABORTED || !slot) {
+    if (timeout_us == 0 || c->phase >= CHILD_HUNG || !slot) {
         return 0;
     }
     uint64_t busy = atomic_load(&slot->busy_since_us);
     if (busy > 0) {
-        return busy + timeout_us;
+        return busy + timeout_us + TELLING_US;
     }
     return c->phase == CHILD_BOOTING ? c->spawned_us + timeout_us : 0;
 }

@@ -16,7 +16,8 @@ enum child_phase { /* only ever rises */
                    CHILD_READY,
                    CHILD_STALE,   /* serves, but goes when a new one is ready: an older release, or max_requests */
                    CHILD_LEAVING, /* was told to stop */
-                   CHILD_ABORTED, /* was silent for too long: SIGABRT, then SIGKILL */
+                   CHILD_HUNG,    /* a call in it takes too long: it finishes what else it has */
+                   CHILD_ABORTED, /* hung, or silent for too long: SIGABRT was sent, or is about to be; then SIGKILL */
                    CHILD_KILLED,
 };
 
@@ -26,6 +27,7 @@ struct child {
     unsigned age;
     enum child_phase phase;
     uint64_t spawned_us;
+    uint64_t hung_us;     /* since when it is CHILD_HUNG */
     uint64_t abort_at_us; /* SIGABRT is due; 0: it is not, or was sent */
     uint64_t kill_at_us;  /* SIGKILL is due; 0: not told to go */
     bool reopen;          /* SIGUSR1 came while it was booting, when it would have died of it: due when it is ready */
@@ -49,11 +51,12 @@ struct child *children_oldest(const struct children *cs, enum child_phase phase)
 struct child *children_find(const struct children *cs, pid_t pid);                /* NULL: none */
 struct slot *children_slot(const struct children *cs, const struct child *c);     /* NULL: none */
 
-/* True when it became ready just now. Also sees whether it asks to be replaced. */
+/* True when it became ready just now. Also sees whether it asks to be replaced, or hangs. */
 bool children_read_slot(const struct children *cs, struct child *c);
+bool children_hangs_only(const struct children *cs, const struct child *c); /* CHILD_HUNG, and has nothing else to do */
 
-/* When the worker will have been silent for longer than `timeout_us` (0: for ever), or 0: in the application, or
- * booting; one that was aborted is not looked at again. */
+/* When the worker will have been silent for too long, or 0: booting for longer than `timeout_us` (0: for ever); or in
+ * the application, without telling by itself that this takes too long. One that hangs is not looked at again. */
 uint64_t children_silence_end(const struct children *cs, const struct child *c, uint64_t timeout_us);
 
 void child_move(struct child *c, enum child_phase to);

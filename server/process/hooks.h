@@ -1,9 +1,10 @@
 /* hooks.h - what the process model asks of the language runtime: plugged in by python/.
- * All are called on the main thread. No pointer may be NULL: python/pyhooks.c gives every one but wait_begin and
- * wait_end, which main.c plugs. Those that return int: 0 to go on, -1 when the hook raised (it was logged): the caller
- * gives up as gunicorn does. */
+ * All but `stacks` are called on the main thread. No pointer may be NULL: python/pyhooks.c gives every one but
+ * wait_begin and wait_end, which main.c plugs. Those that return int: 0 to go on, -1 when the hook raised (it was
+ * logged): the caller gives up as gunicorn does. */
 #pragma once
 
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -36,6 +37,10 @@ struct hooks {
      * is this process (told in the master and, with its own pid, in the worker). */
     void (*listening)(struct hooks *h, const int *fds, size_t n);
     void (*forked)(struct hooks *h, pid_t pid);
+
+    /* The Python stacks of all threads into the server log, that of `thread` first. Any thread, at once: what it takes
+     * is done on a thread of its own. */
+    void (*stacks)(struct hooks *h, pthread_t thread);
 
     /* With --reload: each file that is to be watched. */
     void (*sources)(struct hooks *h, void (*each)(void *arg, const char *path), void *arg);

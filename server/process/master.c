@@ -26,9 +26,10 @@
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
 
-#define STACKS_US (SECOND_US / 10) /* for a worker that has to go to say where it stands */
-#define ABORT_US SECOND_US         /* from SIGABRT, or from a quick stop, to SIGKILL */
-#define GIVE_UP_US (5 * SECOND_US) /* from SIGKILL until a worker that even this does not end is left behind */
+#define STACKS_US (SECOND_US / 10)    /* for a worker that has to go to say where it stands */
+#define REPORT_US (3 * SECOND_US / 2) /* for one that says so by itself, and waits for the interpreter to answer */
+#define ABORT_US SECOND_US            /* from SIGABRT, or from a quick stop, to SIGKILL */
+#define GIVE_UP_US (5 * SECOND_US)    /* from SIGKILL until a worker that even this does not end is left behind */
 #define SCOUT_US SECOND_US
 
 static uint64_t timeout_us(const struct master *m)
@@ -57,6 +58,8 @@ void master_stop(struct master *m, bool quickly)
         if (c->phase <= CHILD_LEAVING) {
             child_move(c, CHILD_LEAVING);
             c->kill_at_us = kill_at_us;
+        }
+        if (c->phase <= CHILD_HUNG) {
             child_signal(c, quickly ? SIGQUIT : SIGTERM);
         }
     }
@@ -131,6 +134,26 @@ void master_reap(struct master *m)
 /* --- Time ----------------------------------------------------------------------------------------------------------
  */
 
+/* A hung worker is ended once it has nothing else to do, or its other requests have had their time. */
+static void judge_hung(const struct master *m, struct child *c)
+{
+    if (c->phase != CHILD_HUNG) {
+        return;
+    }
+    uint64_t patience = children_hangs_only(&m->children, c) ? REPORT_US : crew_graceful_us(m);
+    c->abort_at_us = c->hung_us + (m->stage == STOPPING_QUICKLY ? 0 : patience);
+}
+
+static void abort_child(struct child *c, uint64_t now)
+{
+    if (c->phase < CHILD_ABORTED) {
+        child_move(c, CHILD_ABORTED);
+    }
+    c->abort_at_us = 0;
+    c->kill_at_us = now + ABORT_US;
+    child_signal(c, SIGABRT);
+}
+
 static void judge_silence(struct master *m, struct child *c, uint64_t now)
 {
     uint64_t end = children_silence_end(&m->children, c, timeout_us(m));
@@ -142,7 +165,6 @@ static void judge_silence(struct master *m, struct child *c, uint64_t now)
     child_move(c, CHILD_ABORTED);
     child_signal(c, SIGURG); /* it shows where it stands */
     c->abort_at_us = now + STACKS_US;
-    c->kill_at_us = c->abort_at_us + ABORT_US;
     if (booting) {
         crew_boot_failed(m, 0);
     }
@@ -158,9 +180,9 @@ static void watch(struct master *m)
     for (size_t i = 0; i < m->children.n; i++) {
         struct child *c = &m->children.list[i];
         judge_silence(m, c, now);
+        judge_hung(m, c);
         if (c->abort_at_us > 0 && now >= c->abort_at_us) {
-            c->abort_at_us = 0;
-            child_signal(c, SIGABRT);
+            abort_child(c, now);
         }
         if (c->kill_at_us > 0 && now >= c->kill_at_us && c->phase < CHILD_KILLED) {
             child_move(c, CHILD_KILLED);

@@ -2,6 +2,7 @@
 #include "server/process/worker.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "server/exec/inline.h"
 #include "server/exec/pool.h"
 #include "server/exec/standby.h"
+#include "server/http/exchange.h"
 #include "server/http/http.h"
 #include "server/net/conn.h"
 #include "server/net/conns.h"
@@ -64,6 +66,9 @@ struct worker {
     struct overdue overdue;
     uv_timer_t aside; /* runs while new connections are left to others */
     bool interrupted; /* the hook worker_int is due, on the thread that runs Python */
+    bool hung;        /* a call of the application takes too long: the master replaces and ends us */
+    bool hung_only;   /* nothing else is left */
+    pthread_t thread; /* that runs worker_run */
     pid_t master_pid;
     uint64_t max_requests; /* 0: no limit */
     enum worker_state state;
@@ -186,8 +191,11 @@ static void quit(struct worker *w)
         doors_close(w->doors);
     }
     w->state = QUITTING;
+    conns_give_up(&w->conns, true);
     conns_close_all(&w->conns);
-    uv_timer_start(&w->patience, on_calls_stuck, LAST_WORDS_MS, 0);
+    if (!w->hung) { /* else the master ends us in its own way, with the hook worker_abort */
+        uv_timer_start(&w->patience, on_calls_stuck, LAST_WORDS_MS, 0);
+    }
 }
 
 static void on_patience_lost(uv_timer_t *timer)
@@ -205,6 +213,18 @@ static void drain(struct worker *w)
     doors_close(w->doors);
     conns_drain(&w->conns);
     uv_timer_start(&w->patience, on_patience_lost, (uint64_t)w->deps->settings->graceful_timeout * 1000, 0);
+}
+
+static void tell_master(const struct worker *w, enum slot_state state)
+{
+    atomic_store(&w->slot->state, state);
+    ssize_t r;
+    do {
+        r = write(w->ready_fd, "r", 1);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0 && errno != EAGAIN) { /* EAGAIN: the pipe is full of news already */
+        log_error("Cannot reach the master: %s", strerror(errno));
+    }
 }
 
 static bool is_finished(const struct worker *w)
@@ -268,14 +288,47 @@ static int start_reloader(struct worker *w)
     return reloader_create(&w->reloader, &w->loop, &deps);
 }
 
-static const struct exchange *oldest_call(void *arg, uint64_t *since_us)
+/* Calls that take too long */
+
+static bool call_of(void *arg, size_t i, struct overdue_call *out)
 {
     struct worker *w = arg;
     if (w->pool) {
-        return pool_oldest(w->pool, since_us);
+        out->x = pool_call(w->pool, i, &out->since_us, &out->thread);
+    } else {
+        *out = (struct overdue_call){
+            .x = standby_has_loop(w->standby) ? w->executor.running : NULL,
+            .since_us = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed),
+            .thread = w->thread,
+        };
     }
-    *since_us = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed);
-    return standby_has_loop(w->standby) ? w->executor.running : NULL;
+    return out->x;
+}
+
+static void on_over(void *arg, const struct overdue_call *c)
+{
+    struct worker *w = arg;
+    w->deps->hooks->stacks(w->deps->hooks, c->thread);
+    exchange_give_up(c->x, 504, "The application did not answer in time");
+    if (!w->hung) {
+        w->hung = true;
+        drain(w);
+        tell_master(w, SLOT_HUNG);
+    }
+}
+
+static const struct overdue_events OVERDUE_EVENTS = {.call = call_of, .over = on_over};
+
+/* Those that wait for a thread that does not come back get their answer; those that run have until graceful_timeout. */
+static void tend_hung(struct worker *w)
+{
+    if (overdue_all(&w->overdue)) {
+        conns_give_up(&w->conns, false);
+    }
+    if (!w->hung_only && w->conns.count == 0 && overdue_only(&w->overdue)) {
+        w->hung_only = true;
+        tell_master(w, SLOT_HUNG_ONLY);
+    }
 }
 
 static int start_handles(struct worker *w, const struct seat *seat)
@@ -284,11 +337,16 @@ static int start_handles(struct worker *w, const struct seat *seat)
     w->patience.data = w;
     uv_timer_init(&w->loop, &w->aside);
     w->aside.data = w;
-    overdue_init(&w->overdue, &w->loop, (uint64_t)w->deps->settings->timeout * 1000000, oldest_call, w);
+    const struct settings *s = w->deps->settings;
+    size_t calls = w->pool ? (size_t)s->threads : 1;
+    int r = overdue_init(&w->overdue, &w->loop, (uint64_t)s->timeout * 1000000, calls, &OVERDUE_EVENTS, w);
+    if (r < 0) {
+        return r;
+    }
     uv_signal_init(&w->loop, &w->reopen);
     w->reopen.data = w;
     w->told.data = w;
-    int r = uv_async_init(&w->loop, &w->told, on_told);
+    r = uv_async_init(&w->loop, &w->told, on_told);
     if (r == 0) {
         r = uv_signal_start(&w->reopen, on_reopen, SIGUSR1);
     }
@@ -300,7 +358,7 @@ static int start_handles(struct worker *w, const struct seat *seat)
     }
     w->master.data = w;
     r = uv_poll_start(&w->master, UV_READABLE | UV_DISCONNECT, on_master_gone);
-    if (r == 0 && w->deps->settings->reload) {
+    if (r == 0 && s->reload) {
         r = start_reloader(w);
     }
     return r < 0 ? r : doors_open(&w->doors, &w->loop, w->deps->listeners, &DOORS_EVENTS, w);
@@ -325,18 +383,6 @@ static uint64_t random_below(uint64_t limit)
     return n % limit;
 }
 
-static void tell_master(const struct worker *w, enum slot_state state)
-{
-    atomic_store(&w->slot->state, state);
-    ssize_t r;
-    do {
-        r = write(w->ready_fd, "r", 1);
-    } while (r < 0 && errno == EINTR);
-    if (r < 0 && errno != EAGAIN) { /* EAGAIN: the pipe is full of news already */
-        log_error("Cannot reach the master: %s", strerror(errno));
-    }
-}
-
 static void ask_to_retire(struct worker *w)
 {
     if (w->max_requests && w->http.served >= w->max_requests) {
@@ -351,6 +397,9 @@ static void settle(struct worker *w)
 {
     if (w->http.sink) {
         sink_flush(w->http.sink);
+    }
+    if (w->hung) {
+        tend_hung(w);
     }
     atomic_store_explicit(&w->slot->connections, w->conns.count, memory_order_relaxed);
 }
@@ -431,6 +480,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
     w->slot = scoreboard_slot(deps->scoreboard, seat->slot);
     w->ready_fd = seat->ready_fd;
     w->master_pid = getppid();
+    w->thread = pthread_self();
     w->max_requests =
         s->max_requests ? (uint64_t)s->max_requests + random_below((uint64_t)s->max_requests_jitter + 1) : 0;
 
@@ -507,6 +557,7 @@ no_http:
     standby_destroy(w->standby);
     inline_attach(&w->executor); /* the caller goes on with Python */
     uv_loop_close(&w->loop);
+    overdue_finish(&w->overdue);
     reloader_destroy(w->reloader);
     doors_destroy(w->doors);
     free(w);

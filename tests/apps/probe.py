@@ -60,6 +60,43 @@ def wait(environ, start_response, file):
     return answer(start_response, "waited")
 
 
+def stream_hangs(environ, start_response, file):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Kind", "stream")])
+    yield b"first\n"
+    wait_for(file)
+    yield b"last\n"
+
+
+def write_hangs(environ, start_response, file):
+    start_response("200 OK", [("Content-Type", "text/plain")])(b"first\n")
+    wait_for(file)
+    return []
+
+
+def close_hangs(environ, start_response, file):
+    class Closing(list):
+        def close(self):
+            wait_for(file)
+
+    return Closing(answer(start_response, "complete"))
+
+
+def slow_pieces(environ, start_response, n, sleep):
+    """Each piece takes its time, and all together more than any one may."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for _ in range(int(n)):
+        time.sleep(float(sleep))
+        yield b"piece\n"
+
+
+def slow_writes(environ, start_response, n, sleep):
+    send = start_response("200 OK", [("Content-Type", "text/plain")])
+    for _ in range(int(n)):
+        time.sleep(float(sleep))
+        send(b"piece\n")
+    return []
+
+
 def keeps_interpreter(environ, start_response):
     """For longer than any test waits: a C call that does not give the interpreter's lock up."""
     import re

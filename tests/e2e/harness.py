@@ -102,6 +102,10 @@ def processes():
             yield int(entry), int(parent), int(session), state
 
 
+def alive(pid):
+    return any(p == pid and state != "Z" for p, _, _, state in processes())
+
+
 def in_session(session):
     return [pid for pid, _, s, state in processes() if s == session and state != "Z"]
 
