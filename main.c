@@ -85,13 +85,21 @@ static int refuse_errno(struct program *p, const char *what, int r)
 /* --- Process titles --------------------------------------------------------------------------------------------------
  */
 
+/* NULL as long as only the configuration file may know it. */
+static const char *process_name(const struct program *p)
+{
+    const struct settings *s = &p->settings;
+    if (s->proc_name) {
+        return s->proc_name;
+    }
+    bool named = strcmp(s->default_proc_name, settings_find("default_proc_name")->default_value) != 0;
+    return named ? s->default_proc_name : p->app_name;
+}
+
 /* They begin with the venv's path, so that the `ps | grep` of users' scripts finds us by it. */
 static void set_title(const struct program *p, const char *role)
 {
-    const char *name = p->settings.proc_name;
-    if (!name) {
-        name = p->app_name ? p->app_name : p->cli.application;
-    }
+    const char *name = process_name(p);
     if (name) {
         title_set("%s: %s [%s]", p->venv.title, role, name);
     }
@@ -188,7 +196,7 @@ static int read_settings(struct program *p, struct buf *error)
 static int open_syslog(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
-    const char *name = s->syslog_prefix ? s->syslog_prefix : s->proc_name ? s->proc_name : p->app_name;
+    const char *name = s->syslog_prefix ? s->syslog_prefix : process_name(p);
     if (!s->syslog) {
         return GO_ON;
     }
@@ -228,7 +236,7 @@ static int open_log(struct program *p, struct buf *error)
     if (r > 0) {
         close(r);
     }
-    r = r < 0 ? r : log_open(checking ? "-" : s->errorlog, (enum log_level)s->loglevel);
+    r = r < 0 ? r : log_open(checking ? "-" : s->errorlog, settings_log_level(s));
     if (r < 0) {
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));
         return refuse(p, error);
@@ -286,8 +294,8 @@ static int check(struct program *p, struct buf *error)
     if (p->settings.print_config && print_settings(p) != GO_ON) {
         return 1;
     }
+    pyhooks_plug(&p->hooks, &p->settings); /* those around a request are bound when the application is loaded */
     if (hooks) {
-        pyhooks_plug(hooks, &p->settings);
         if (hooks->pre_fork(hooks, 1) < 0) {
             return 1;
         }

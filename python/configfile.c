@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@ static bool takes_int(const struct setting *row, bool is_bool)
 {
     switch (row->type) {
     case SETTING_INT:
+    case SETTING_COUNT:
     case SETTING_SECONDS:
     case SETTING_OCTAL:
     case SETTING_SIZE:
@@ -193,6 +195,28 @@ static PyObject *find_function(PyObject *value)
     return function;
 }
 
+/* Can it be called with what the row says that it gets? Only of plain functions and methods is it known. False with an
+ * exception when not. */
+static bool fits(const struct setting *row, PyObject *function)
+{
+    char *rest;
+    long least = strtol(row->allowed, &rest, 10), most = *rest ? strtol(rest + 2, NULL, 10) : least;
+    int bound = PyMethod_Check(function) ? 1 : 0;
+    PyObject *plain = bound ? PyMethod_GET_FUNCTION(function) : function;
+    if (!PyFunction_Check(plain)) {
+        return true;
+    }
+    const PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(plain);
+    PyObject *defaults = PyFunction_GET_DEFAULTS(plain);
+    long takes = code->co_argcount - bound;
+    long needs = takes - (defaults ? PyTuple_GET_SIZE(defaults) : 0);
+    if (needs <= most && (takes >= least || code->co_flags & CO_VARARGS)) {
+        return true;
+    }
+    PyErr_Format(PyExc_TypeError, "it is called with %ld argument%s and takes %ld", most, most == 1 ? "" : "s", takes);
+    return false;
+}
+
 /* "post_fork": what --print-config shows of a function. */
 static PyObject *shown_name(PyObject *function)
 {
@@ -210,7 +234,7 @@ static int set_hook(struct settings *s, const struct setting *row, PyObject *val
         hooks = PyDict_New();
     }
     PyObject *function = hooks ? find_function(value) : NULL;
-    PyObject *name = function ? shown_name(function) : NULL;
+    PyObject *name = function && fits(row, function) ? shown_name(function) : NULL;
     int r = name ? PyDict_SetItemString(hooks, row->name, function) : -1;
     r = r < 0 ? invalid(row, value, error) : set_one(s, row, name, error);
     Py_XDECREF(name);

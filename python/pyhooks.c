@@ -85,13 +85,6 @@ static PyObject *value_of_pairs(const struct strings *s)
     return dict;
 }
 
-static PyObject *value_of_level(int level)
-{
-    static const char *const names[] = {"debug", "info", "warning", "error", "critical"};
-
-    return PyUnicode_FromString(names[level]);
-}
-
 /* What a row of the table looks like in Python. */
 static PyObject *value_of(const struct settings *s, const struct setting *row)
 {
@@ -99,6 +92,8 @@ static PyObject *value_of(const struct settings *s, const struct setting *row)
 
     switch (row->type) {
     case SETTING_STR:
+    case SETTING_LOGLEVEL:
+    case SETTING_ENDPOINT:
     case SETTING_DIR:
     case SETTING_USER:
     case SETTING_GROUP:
@@ -109,11 +104,10 @@ static PyObject *value_of(const struct settings *s, const struct setting *row)
         return new_ref(hook ? hook : Py_None);
     }
     case SETTING_INT:
+    case SETTING_COUNT:
     case SETTING_SECONDS:
     case SETTING_OCTAL:
         return PyLong_FromLong(*(const int *)member);
-    case SETTING_LOGLEVEL:
-        return value_of_level(*(const int *)member);
     case SETTING_SIZE:
         return PyLong_FromSize_t(*(const size_t *)member);
     case SETTING_BOOL:
@@ -197,7 +191,7 @@ static int make_loggers(const struct settings *s)
     PyObject *values = PyDict_New();
 
     if (values && (put(values, "fd", PyLong_FromLong(log_fd())) < 0 ||
-                   put(values, "level", PyLong_FromLong(10 * (s->loglevel + 1))) < 0 ||
+                   put(values, "level", PyLong_FromLong(10 * ((int)settings_log_level(s) + 1))) < 0 ||
                    put(values, "accesslog", value_of_text(s->accesslog)) < 0)) {
         Py_CLEAR(values);
     }

@@ -15,7 +15,7 @@ class Log:
 
     def __init__(self, cfg):
         self.cfg = cfg
-        self.loglevel = self.LEVELS[cfg.loglevel]
+        self.loglevel = self.LEVELS.get(cfg.loglevel.lower(), 20)
 
     def log(self, level, msg, *args, exc_info=None, **ignored):
         if isinstance(level, str):

@@ -29,7 +29,7 @@ static int open_address(struct outlet *o, const char *address, struct buf *error
     if (strncmp(address, "unix://", 7) == 0) {
         return outlet_open(o, address + 7, NULL, SOCK_DGRAM, error);
     }
-    return outlet_open_inet(o, address, "8125", SOCK_DGRAM, error);
+    return outlet_open_inet(o, address, STATSD_PORT, SOCK_DGRAM, error);
 }
 
 struct statsd *statsd_create(const char *address, const char *prefix, const char *tags, struct buf *error)

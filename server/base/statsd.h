@@ -4,10 +4,12 @@
 
 #include <stdint.h>
 
+#define STATSD_PORT "8125" /* where an address has none */
+
 struct buf;
 struct statsd; /* opaque */
 
-/* address: HOST:PORT, HOST (port 8125), unix://PATH. prefix: before all names, with a dot behind it; tags: NAME:VALUE
+/* address: HOST:PORT, HOST, unix://PATH. prefix: before all names, with a dot behind it; tags: NAME:VALUE
  * with commas between, as DogStatsD has them. Both may be empty. NULL with a sentence when the host is not known. */
 struct statsd *statsd_create(const char *address, const char *prefix, const char *tags, struct buf *error);
 void statsd_destroy(struct statsd *s); /* NULL is fine */

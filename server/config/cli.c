@@ -461,7 +461,7 @@ int cli_apply(const struct cli *c, struct settings *s, struct buf *error)
     }
     if (r == 0 && c->application) {
         values[0] = c->application;
-        r = settings_set(s, "default_proc_name", values, 1, SETTINGS_COMMAND_LINE, error);
+        r = settings_set(s, "default_proc_name", values, 1, SETTINGS_ENVIRONMENT, error);
     }
     free(values);
     return r;

@@ -184,7 +184,7 @@ static int check_refused(const struct settings *s, const struct setting *row, st
     if (value_print(&v, row, &text) < 0 || !buf_cstr(&text)) {
         buf_puts(error, "Out of memory");
         r = -1;
-    } else if (!value_is_choice(row, text.data)) {
+    } else if (value_choice(row, text.data) < 0) {
         r = value_invalid(error, row, text.data, source_of(s, row), row->why);
     }
     buf_finish(&text);
@@ -214,6 +214,19 @@ static int check_chdir(const struct settings *s, struct buf *error)
     }
     const struct setting *row = settings_find("chdir");
     return r == 0 ? 0 : value_invalid(error, row, s->chdir, source_of(s, row), strerror(errno));
+}
+
+/* Patterns may match nothing yet. */
+static int check_extra_files(const struct settings *s, struct buf *error)
+{
+    const struct setting *row = settings_find("reload_extra_files");
+    for (size_t i = 0; i < s->reload_extra_files.n; i++) {
+        const char *path = s->reload_extra_files.v[i];
+        if (!strpbrk(path, "*?[") && access(path, F_OK) < 0) {
+            return value_invalid(error, row, path, source_of(s, row), strerror(errno));
+        }
+    }
+    return 0;
 }
 
 static int check_raw_env(const struct settings *s, struct buf *error)
@@ -264,14 +277,24 @@ int settings_check(const struct settings *s, struct buf *error)
         }
     }
     if (check_id(s, "user", s->user, error) < 0 || check_id(s, "group", s->group, error) < 0 ||
-        check_chdir(s, error) < 0 || check_target(s, error) < 0) {
+        check_chdir(s, error) < 0 || check_extra_files(s, error) < 0 || check_target(s, error) < 0) {
         return -1;
     }
     return check_raw_env(s, error);
 }
 
+enum log_level settings_log_level(const struct settings *s)
+{
+    int level = value_choice(settings_find("loglevel"), s->loglevel);
+    return level < 0 ? LOG_LEVEL_INFO : (enum log_level)level;
+}
+
 void settings_warn(const struct settings *s)
 {
+    if (value_choice(settings_find("loglevel"), s->loglevel) < 0) {
+        log_warning("loglevel %s is unknown: it is one of debug, info, warning, error, critical; using info",
+                    s->loglevel);
+    }
     for (size_t i = 0; i < SETTINGS_ROWS; i++) {
         if (table[i].support == SETTING_WARNED && is_changed(s, &table[i])) {
             log_warning("setting %s has no effect in cwsgi: %s", table[i].name, table[i].why);

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "server/base/log.h"
+
 struct buf;
 
 struct strings {
@@ -19,15 +21,17 @@ struct strings {
 /* Types of rows; the head of settings.def says what each accepts. */
 enum setting_type {
     SETTING_STR,
+    SETTING_LOGLEVEL,
+    SETTING_ENDPOINT,
     SETTING_DIR,
     SETTING_USER,
     SETTING_GROUP,
     SETTING_DICT,
     SETTING_HOOK,
     SETTING_INT,
+    SETTING_COUNT,
     SETTING_SECONDS,
     SETTING_OCTAL,
-    SETTING_LOGLEVEL,
     SETTING_SIZE,
     SETTING_BOOL,
     SETTING_BOOL_OFF,
@@ -62,7 +66,7 @@ struct setting {
     const char *flags;         /* "-b,--bind ADDRESS"; NULL: configuration file only */
     const char *environment;   /* "$WEB_CONCURRENCY", "0.0.0.0:$PORT"; NULL: none */
     const char *default_value; /* as text; NULL: None, or an empty list */
-    const char *allowed;       /* "1..65535", "0..", "a|b|c", "+" (not empty), "ip"; NULL: any */
+    const char *allowed;       /* see settings.def; NULL: any */
     enum setting_support support;
     const char *why; /* what to know or use instead, when it is WARNED or REFUSED */
     const char *help;
@@ -70,15 +74,17 @@ struct setting {
 };
 
 #define SETTINGS_MEMBER_STR char *
+#define SETTINGS_MEMBER_LOGLEVEL char *
+#define SETTINGS_MEMBER_ENDPOINT char *
 #define SETTINGS_MEMBER_DIR char *
 #define SETTINGS_MEMBER_USER char *
 #define SETTINGS_MEMBER_GROUP char *
 #define SETTINGS_MEMBER_DICT char *
 #define SETTINGS_MEMBER_HOOK char *
 #define SETTINGS_MEMBER_INT int
+#define SETTINGS_MEMBER_COUNT int
 #define SETTINGS_MEMBER_SECONDS int
 #define SETTINGS_MEMBER_OCTAL int
-#define SETTINGS_MEMBER_LOGLEVEL int
 #define SETTINGS_MEMBER_SIZE size_t
 #define SETTINGS_MEMBER_BOOL bool
 #define SETTINGS_MEMBER_BOOL_OFF bool
@@ -119,6 +125,9 @@ int settings_set(struct settings *s, const char *name, const char *const *values
 /* What can be judged only when all sources are in: combinations, and settings that are refused. 0 or -1 with a
  * sentence. */
 int settings_check(const struct settings *s, struct buf *error);
+
+/* What `loglevel` means. */
+enum log_level settings_log_level(const struct settings *s);
 
 /* One line in the log for each setting that was given and has no effect. */
 void settings_warn(const struct settings *s);

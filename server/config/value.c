@@ -15,13 +15,11 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
-#include "server/base/log.h"
 #include "server/base/network.h"
+#include "server/base/processors.h"
+#include "server/base/statsd.h"
 
 #define SECONDS_MAX (INT_MAX / 1000) /* so that it fits an int in milliseconds, too */
-
-static const char *const level_names[] = {"debug", "info", "warning", "error", "critical"}; /* enum log_level */
-#define LEVELS (sizeof(level_names) / sizeof(level_names[0]))
 
 /* The C type of a value; several types of rows share one. */
 enum kind { KIND_TEXT, KIND_INT, KIND_SIZE, KIND_BOOL, KIND_LIST };
@@ -30,9 +28,9 @@ static enum kind kind_of(const struct setting *row)
 {
     switch (row->type) {
     case SETTING_INT:
+    case SETTING_COUNT:
     case SETTING_SECONDS:
     case SETTING_OCTAL:
-    case SETTING_LOGLEVEL:
         return KIND_INT;
     case SETTING_SIZE:
         return KIND_SIZE;
@@ -45,6 +43,8 @@ static enum kind kind_of(const struct setting *row)
     case SETTING_PAIRS:
         return KIND_LIST;
     case SETTING_STR:
+    case SETTING_LOGLEVEL:
+    case SETTING_ENDPOINT:
     case SETTING_DIR:
     case SETTING_USER:
     case SETTING_GROUP:
@@ -96,22 +96,41 @@ static int strings_add(struct strings *list, const char *text, size_t len)
     return 0;
 }
 
-static bool is_choice(const char *choices, const char *text)
+/* Where `text` stands in "a|b|c=a", from 0 on, or -1. *as: how it is spelt there; a synonym is spelt as what it is one
+ * of. */
+static int find_choice(const char *choices, const char *text, const char **as, size_t *as_len)
 {
     size_t len = strlen(text);
-    for (const char *c = choices; *c; c += *c == '|') {
-        size_t n = strcspn(c, "|");
-        if (n == len && strncasecmp(c, text, n) == 0) {
-            return true;
+    int n = 0;
+    for (const char *c = choices; *c; c += *c == '|', n++) {
+        size_t name = strcspn(c, "|="), all = strcspn(c, "|");
+        if (name == len && strncasecmp(c, text, len) == 0) {
+            *as = name < all ? c + name + 1 : c;
+            *as_len = name < all ? all - name - 1 : name;
+            return n;
         }
-        c += n;
+        c += all;
     }
-    return false;
+    return -1;
 }
 
-bool value_is_choice(const struct setting *row, const char *text)
+static bool is_choice(const char *choices, const char *text)
 {
-    return row->allowed && strchr(row->allowed, '|') && is_choice(row->allowed, text);
+    const char *as;
+    size_t len;
+    return find_choice(choices, text, &as, &len) >= 0;
+}
+
+static bool has_choices(const struct setting *row)
+{
+    return row->allowed && strchr(row->allowed, '|');
+}
+
+int value_choice(const struct setting *row, const char *text)
+{
+    const char *as;
+    size_t len;
+    return has_choices(row) ? find_choice(row->allowed, text, &as, &len) : -1;
 }
 
 /* The current directory as $PWD spells it, if that is the same: a path with a `current` symlink in it survives.
@@ -219,11 +238,19 @@ static void range_of(const struct setting *row, long long *min, long long *max)
 static int parse_number(const struct setting *row, const char *text, long long *number, enum settings_source source,
                         struct buf *error)
 {
+    if (row->type == SETTING_COUNT && strcasecmp(text, "auto") == 0) {
+        *number = 2 * processors_usable() + 1;
+        return 0;
+    }
     const char *digits = text;
     int base = 10;
-    if (row->type == SETTING_OCTAL && text[0] == '0' && text[1]) {
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
+        base = 16;
+    } else if (text[0] == '0' && (text[1] == 'o' || text[1] == 'O')) {
         base = 8;
-        digits += text[1] == 'o' || text[1] == 'O' ? 2 : 1;
+        digits += 2;
+    } else if (row->type == SETTING_OCTAL && text[0] == '0') {
+        base = 8;
     }
     char *end;
     errno = 0;
@@ -237,8 +264,9 @@ static int parse_number(const struct setting *row, const char *text, long long *
     }
     char sentence[80];
     snprintf(sentence, sizeof(sentence),
-             row->type == SETTING_OCTAL ? "it must be a number from %#llo to %#llo"
-                                        : "it must be a whole number from %lld to %lld",
+             row->type == SETTING_OCTAL   ? "it must be a number from %#llo to %#llo"
+             : row->type == SETTING_COUNT ? "it must be a whole number from %lld to %lld, or auto"
+                                          : "it must be a whole number from %lld to %lld",
              min, max);
     return value_invalid(error, row, text, source, sentence);
 }
@@ -253,27 +281,38 @@ static int parse_bool(const struct setting *row, const char *text, bool *flag, e
     return value_invalid(error, row, text, source, "it must be true or false");
 }
 
-/* As in gunicorn a name that nobody knows means "info", so that an odd environment variable stops no server. */
-static int parse_level(const char *text)
+/* The text as the row's choices spell it, or -1 with a sentence. */
+static int parse_choice(const struct setting *row, const char *text, char **copy, enum settings_source source,
+                        struct buf *error)
 {
-    for (size_t i = 0; i < LEVELS; i++) {
-        if (strcasecmp(text, level_names[i]) == 0) {
-            return (int)i;
-        }
+    const char *as;
+    size_t len;
+    if (find_choice(row->allowed, text, &as, &len) >= 0) {
+        *copy = strndup(as, len);
+        return *copy ? 0 : no_memory(error);
     }
-    log_warning("loglevel %s is unknown: it is one of debug, info, warning, error, critical; using info", text);
-    return LOG_LEVEL_INFO;
+    char sentence[120];
+    size_t at = (size_t)snprintf(sentence, sizeof(sentence), "it must be one of");
+    const char *before = " ";
+    for (const char *c = row->allowed; *c && at < sizeof(sentence); c += *c == '|') {
+        size_t name = strcspn(c, "|="), all = strcspn(c, "|");
+        if (name == all) { /* no synonym */
+            at += (size_t)snprintf(sentence + at, sizeof(sentence) - at, "%s%.*s", before, (int)name, c);
+            before = ", ";
+        }
+        c += all;
+    }
+    return value_invalid(error, row, text, source, sentence);
 }
 
 static int parse_text(const struct setting *row, const char *text, char **copy, enum settings_source source,
                       struct buf *error)
 {
-    /* Choices of what is refused are judged later: settings_check says why. */
-    bool choices = row->allowed && strchr(row->allowed, '|') && row->support != SETTING_REFUSED;
-    if (choices && !value_is_choice(row, text)) {
-        char sentence[120];
-        snprintf(sentence, sizeof(sentence), "it must be one of %s", row->allowed);
-        return value_invalid(error, row, text, source, sentence);
+    /* Others than the choices of what is refused are judged later, settings_check says why; and as in gunicorn a level
+     * that nobody knows means "info", so that an odd environment variable stops no server. */
+    bool lenient = row->support == SETTING_REFUSED || row->type == SETTING_LOGLEVEL;
+    if (has_choices(row) && row->type != SETTING_LOGLEVEL && !(lenient && value_choice(row, text) < 0)) {
+        return parse_choice(row, text, copy, source, error);
     }
     if (row->type == SETTING_DIR && *text) {
         int r = absolute(text, copy);
@@ -335,12 +374,8 @@ static int parse_one(union value *v, const struct setting *row, const char *text
 
     switch (kind_of(row)) {
     case KIND_INT:
-        if (row->type == SETTING_LOGLEVEL) {
-            v->number = parse_level(text);
-        } else {
-            r = parse_number(row, text, &number, source, error);
-            v->number = (int)number;
-        }
+        r = parse_number(row, text, &number, source, error);
+        v->number = (int)number;
         return r;
     case KIND_SIZE:
         r = parse_number(row, text, &number, source, error);
@@ -491,9 +526,27 @@ static int print_pairs(const struct strings *list, struct buf *out)
     return r == 0 ? buf_puts(out, "}") : r;
 }
 
+/* ('localhost', 8125), as gunicorn keeps an address. */
+static int print_endpoint(const char *text, struct buf *out)
+{
+    if (strncmp(text, "unix:", 5) == 0) {
+        return buf_puts(out, text + (strncmp(text, "unix://", 7) == 0 ? 7 : 5));
+    }
+    const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
+    size_t len = colon && (!bracket || bracket < colon) ? (size_t)(colon - text) : strlen(text);
+    const char *port = text[len] ? text + len + 1 : STATSD_PORT;
+    bool v6 = bracket && *text == '[';
+    int r = buf_puts(out, "(");
+    r = r == 0 ? print_repr(text + v6, len - 2 * (size_t)v6, out) : r;
+    return r == 0 ? buf_printf(out, ", %s)", port) : r;
+}
+
 static int print_text(const struct setting *row, const char *text, struct buf *out)
 {
     long id;
+    if (row->type == SETTING_ENDPOINT && text) {
+        return print_endpoint(text, out);
+    }
     if (row->type == SETTING_HOOK) {
         return buf_printf(out, "<%s()>", text);
     }
@@ -509,7 +562,7 @@ int value_print(const union value *v, const struct setting *row, struct buf *out
     case KIND_TEXT:
         return print_text(row, v->text, out);
     case KIND_INT:
-        return row->type == SETTING_LOGLEVEL ? buf_puts(out, level_names[v->number]) : buf_printf(out, "%d", v->number);
+        return buf_printf(out, "%d", v->number);
     case KIND_SIZE:
         return buf_printf(out, "%zu", v->size);
     case KIND_BOOL:

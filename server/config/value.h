@@ -23,7 +23,7 @@ void value_store(void *member, const union value *v, const struct setting *row);
 
 int value_print(const union value *v, const struct setting *row, struct buf *out); /* as gunicorn; 0 or -ENOMEM */
 bool value_is_empty(const union value *v, const struct setting *row); /* a text or list that was given, of length 0 */
-bool value_is_choice(const struct setting *row, const char *text);    /* one of the row's "a|b|c"? */
+int value_choice(const struct setting *row, const char *text);        /* which of the row's "a|b|c", or -1 */
 
 /* The number of a user or group given by name or number; NULL: ours. 0 or -ENOENT. */
 int value_id(enum setting_type type, const char *name, long *id);

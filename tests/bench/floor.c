@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 
     if (!cli_parse(&cli, argc, argv, &error) || settings_init(&settings, &error) < 0 ||
         cli_apply(&cli, &settings, &error) < 0 || settings_check(&settings, &error) < 0 ||
-        log_open(settings.errorlog, (enum log_level)settings.loglevel) < 0 ||
+        log_open(settings.errorlog, settings_log_level(&settings)) < 0 ||
         listeners_open(&listeners, &settings, NULL, &error) < 0 || scoreboard_create(&scoreboard, 1) < 0 ||
         pipe(alive) < 0 || pipe(ready) < 0) {
         fprintf(stderr, "floor: %s\n", error.len > 0 ? buf_cstr(&error) : "cannot start");

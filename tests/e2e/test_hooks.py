@@ -1,10 +1,11 @@
 """The configuration file's server hooks: when they are called, where, and with what in their hands."""
 
 import os
+import re
 
 import pytest
 
-from harness import ours, wait_until
+from harness import IS_GUNICORN, ours, run, wait_until
 
 CONFIG = """
 import os
@@ -119,3 +120,46 @@ def test_configuration_file_may_be_named_and_compute(server, folder):
     s.workers(2)
     assert s.get("/variables?names=MINE").text == "xxx"
     assert "MINE" not in os.environ
+
+
+@pytest.mark.parametrize(
+    "hook", ["def pre_request(worker, req):\n    pass\n", "def post_request(worker, req, environ, resp):\n    pass\n"]
+)
+def test_hooks_around_a_request_stand_in_the_way_of_no_check_and_no_reload(hooked, hook):
+    s = hooked(hook)
+    assert run("--check-config", "hello:app", cwd=s.dir).returncode == 0
+    before = s.ready_workers(1)
+    s.signal("HUP")
+    wait_until(lambda: (now := s.ready_workers(1)) and now != before, "another worker serves")
+    assert s.get("/").status == 200
+
+
+@pytest.mark.parametrize(
+    "hook, fits",
+    [
+        ("def post_fork(server): pass", False),
+        ("def post_fork(server, worker, more): pass", False),
+        ("def when_ready(): pass", False),
+        ("def post_request(worker): pass", False),
+        ("class C:\n  def f(self, server): pass\npost_fork = C().f", False),
+        ("def nworkers_changed(server, new, old): pass", True),
+        ("class C:\n  def f(self, server, worker): pass\npost_fork = C().f", True),
+        pytest.param("def post_fork(*everything): pass", True, marks=ours),
+        pytest.param("def post_fork(server, worker, more=1): pass", True, marks=ours),
+        ("import functools\npost_fork = functools.partial(lambda a, s, w: None, 1)", True),
+        ("when_ready = 'os.getpid'", False),
+        ("when_ready = 'os.path.nowhere'", False),
+        ("when_ready = 'nowhere'", False),
+        ("when_ready = 'textwrap.dedent'", True),
+        ("when_ready = 7", False),
+    ],
+)
+def test_hook_that_cannot_be_called_is_told_at_the_start(folder, hook, fits):
+    if "partial" in hook and IS_GUNICORN:
+        pytest.skip("gunicorn cannot print it")
+    if "getpid" in hook and not IS_GUNICORN:
+        pytest.skip("what is written in C does not say what it takes")
+    (folder / "gunicorn.conf.py").write_text(hook + "\n")
+    done = run("--print-config", "hello:app", cwd=folder)
+    assert done.returncode == (0 if fits else 1), done.stderr
+    assert fits or re.search("post_fork|when_ready|post_request", done.stderr)

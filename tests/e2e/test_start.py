@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import BOUND, PRODUCT, Certificate, environment, free_port, ours, run
+from harness import BOUND, PRODUCT, Certificate, command, environment, free_port, ours, run
 
 NOTHING = {
     "broken.py": "import hello\n\ndef half(\n",
@@ -170,6 +170,41 @@ def test_the_nearer_source_of_a_setting_wins(start, folder, variables, file, arg
     (folder / "gunicorn.conf.py").write_text(file + "\n")
     shown = start("--print-config", *args, "hello:app", **variables).stdout
     assert re.search(rf"^workers +=+ {workers}$", shown, re.MULTILINE)
+
+
+@ours
+@pytest.mark.parametrize("args, variables", [(["-w", "auto"], {}), ([], {"WEB_CONCURRENCY": "auto"})])
+def test_as_many_workers_as_suit_the_processors(start, args, variables):
+    one = sorted(os.sched_getaffinity(0))[0]
+    os_affinity = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {one})  # inherited
+    try:
+        shown = start("--print-config", *args, "hello:app", **variables).stdout
+    finally:
+        os.sched_setaffinity(0, os_affinity)
+    assert re.search(r"^workers += 3$", shown, re.MULTILINE)
+
+
+def test_file_to_watch_must_be_there_but_a_pattern_may_match_nothing(start):
+    done = start("--check-config", "--reload-extra-file", "nowhere.html", "hello:app")
+    assert done.returncode == 1 and "nowhere.html" in done.stderr
+    assert start("--check-config", "--reload-extra-file", "*.nothing", "hello:app").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "file, args, title",
+    [
+        ("", [], "hello:app"),
+        ("default_proc_name = 'shop'\n", [], "shop"),
+        ("default_proc_name = 'shop'\nproc_name = 'site'\n", [], "site"),
+        ("proc_name = 'site'\n", ["-n", "front"], "front"),
+    ],
+)
+@ours
+def test_name_in_the_process_title(server, folder, file, args, title):
+    (folder / "gunicorn.conf.py").write_text(file)
+    s = server("hello:app", *args, folder=folder)
+    assert command(s.pid).endswith(f": master [{title}]")
 
 
 # Certificates: told apart before anything is bound.

@@ -358,8 +358,9 @@ static void test_a_wrong_value_names_its_source(void **state)
     setenv("CWSGI_CMD_ARGS", "-w x", 1);
     assert_true(parse(f, "-w 3"));
     assert_int_equal(cli_apply(&f->c, &f->s, &f->message), -1);
-    assert_string_equal(buf_cstr(&f->message), "Invalid value for workers: x: it must be a whole number from 1 to 4096 "
-                                               "(from CWSGI_CMD_ARGS)");
+    assert_string_equal(buf_cstr(&f->message),
+                        "Invalid value for workers: x: it must be a whole number from 1 to 4096, or auto "
+                        "(from CWSGI_CMD_ARGS)");
 }
 
 static void splits(const char *text, const char *joined)

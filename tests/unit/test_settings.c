@@ -14,6 +14,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/log.h"
+#include "server/base/processors.h"
 #include "server/config/settings.h"
 
 struct fixture {
@@ -121,7 +122,7 @@ static void test_defaults_are_gunicorns(void **state)
     assert_int_equal(s->limit_request_field_size, 8190);
     assert_int_equal(s->limit_request_body, 1073741824);
     assert_int_equal(s->umask, 0);
-    assert_int_equal(s->loglevel, LOG_LEVEL_INFO);
+    assert_int_equal(settings_log_level(s), LOG_LEVEL_INFO);
     assert_string_equal(s->errorlog, "-");
     assert_null(s->accesslog);
     assert_null(s->certfile);
@@ -168,7 +169,7 @@ static void test_a_bad_variable_is_an_error_that_names_its_setting(void **state)
     settings_finish(&f->s);
     assert_int_equal(settings_init(&f->s, &f->error), -1);
     assert_string_equal(buf_cstr(&f->error),
-                        "Invalid value for workers: many: it must be a whole number from 1 to 4096 "
+                        "Invalid value for workers: many: it must be a whole number from 1 to 4096, or auto "
                         "(from the environment)");
 }
 
@@ -176,14 +177,16 @@ static void test_numbers_out_of_range_are_refused_with_the_range(void **state)
 {
     struct fixture *f = *state;
     refuses(f, "workers", "0",
-            "Invalid value for workers: 0: it must be a whole number from 1 to 4096 (from the command line)");
+            "Invalid value for workers: 0: it must be a whole number from 1 to 4096, or auto (from the command line)");
     refuses(f, "workers", "-3",
-            "Invalid value for workers: -3: it must be a whole number from 1 to 4096 (from the command line)");
-    refuses(f, "workers", "3.5",
-            "Invalid value for workers: 3.5: it must be a whole number from 1 to 4096 (from the command line)");
-    refuses(f, "workers", "99999999999999999999",
-            "Invalid value for workers: 99999999999999999999: it must be a whole number from 1 to 4096 (from the "
-            "command line)");
+            "Invalid value for workers: -3: it must be a whole number from 1 to 4096, or auto (from the command line)");
+    refuses(
+        f, "workers", "3.5",
+        "Invalid value for workers: 3.5: it must be a whole number from 1 to 4096, or auto (from the command line)");
+    refuses(
+        f, "workers", "99999999999999999999",
+        "Invalid value for workers: 99999999999999999999: it must be a whole number from 1 to 4096, or auto (from the "
+        "command line)");
     refuses(f, "timeout", "-1",
             "Invalid value for timeout: -1: it must be a whole number from 0 to 2147483 (from the command line)");
     refuses(f, "backlog", "",
@@ -246,20 +249,18 @@ static void test_log_levels_are_names_of_any_case(void **state)
 {
     struct fixture *f = *state;
     set(f, "loglevel", "DEBUG");
-    assert_int_equal(f->s.loglevel, LOG_LEVEL_DEBUG);
+    assert_int_equal(settings_log_level(&f->s), LOG_LEVEL_DEBUG);
     set(f, "loglevel", "critical");
-    assert_int_equal(f->s.loglevel, LOG_LEVEL_CRITICAL);
-    prints(f, "loglevel", "critical");
+    assert_int_equal(settings_log_level(&f->s), LOG_LEVEL_CRITICAL);
+    set(f, "loglevel", "Error");
+    prints(f, "loglevel", "Error");
 }
 
 static void test_an_unknown_log_level_is_info(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(log_open("/dev/null", LOG_LEVEL_INFO), 0); /* it warns */
-    set(f, "loglevel", "critical");
     set(f, "loglevel", "chatty");
-    assert_int_equal(f->s.loglevel, LOG_LEVEL_INFO);
-    assert_int_equal(log_open("-", LOG_LEVEL_INFO), 0);
+    assert_int_equal(settings_log_level(&f->s), LOG_LEVEL_INFO);
 }
 
 static void test_choices_are_named_when_none_fits(void **state)
@@ -267,9 +268,60 @@ static void test_choices_are_named_when_none_fits(void **state)
     struct fixture *f = *state;
     set(f, "header_map", "Refuse");
     refuses(f, "header_map", "keep",
-            "Invalid value for header_map: keep: it must be one of drop|refuse|dangerous (from the command line)");
+            "Invalid value for header_map: keep: it must be one of drop, refuse, dangerous (from the command line)");
     refuses(f, "header_map", "dro",
-            "Invalid value for header_map: dro: it must be one of drop|refuse|dangerous (from the command line)");
+            "Invalid value for header_map: dro: it must be one of drop, refuse, dangerous (from the command line)");
+}
+
+static void test_choices_are_spelt_as_in_the_table(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "header_map", "REFUSE");
+    prints(f, "header_map", "refuse");
+    set(f, "proxy_protocol", "V2");
+    prints(f, "proxy_protocol", "v2");
+    set(f, "proxy_protocol", "True");
+    prints(f, "proxy_protocol", "auto");
+    refuses(f, "proxy_protocol", "v3",
+            "Invalid value for proxy_protocol: v3: it must be one of off, auto, v1, v2 (from the command line)");
+}
+
+static void test_numbers_may_be_hexadecimal_or_octal(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "workers", "0x10");
+    assert_int_equal(f->s.workers, 16);
+    set(f, "timeout", "0o17");
+    assert_int_equal(f->s.timeout, 15);
+    set(f, "timeout", "017");
+    assert_int_equal(f->s.timeout, 17);
+    set(f, "umask", "022");
+    assert_int_equal(f->s.umask, 18);
+    set(f, "umask", "0x12");
+    assert_int_equal(f->s.umask, 18);
+}
+
+static void test_workers_may_follow_the_processors(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "workers", "auto");
+    assert_int_equal(f->s.workers, 2 * processors_usable() + 1);
+    refuses(f, "threads", "auto",
+            "Invalid value for threads: auto: it must be a whole number from 1 to 2147483647 (from the command line)");
+}
+
+static void test_an_endpoint_is_printed_as_python_keeps_it(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "statsd_host", "localhost:8126");
+    prints(f, "statsd_host", "('localhost', 8126)");
+    set(f, "statsd_host", "::1");
+    set(f, "statsd_host", "[::1]");
+    prints(f, "statsd_host", "('::1', 8125)");
+    set(f, "statsd_host", "stats");
+    prints(f, "statsd_host", "('stats', 8125)");
+    set(f, "statsd_host", "unix:///run/statsd");
+    prints(f, "statsd_host", "/run/statsd");
 }
 
 static void test_only_lists_take_several_values(void **state)
@@ -378,9 +430,10 @@ static void test_other_kinds_of_workers_are_refused_with_advice(void **state)
     check_takes(f, "worker_class", "sync");
     check_takes(f, "worker_class", "gthread");
     check_takes(f, "worker_class", "gunicorn.workers.gthread.ThreadWorker");
-    check_refuses(f, "worker_class", "gevent",
-                  "Invalid value for worker_class: gevent: cwsgi has one kind of worker, which serves what sync and "
-                  "gthread serve; use -w for more processes (from the configuration file)");
+    check_refuses(
+        f, "worker_class", "gevent",
+        "Invalid value for worker_class: gevent: cwsgi has one kind of worker, which serves WSGI applications as sync "
+        "and gthread do; use --threads or -w for more at once (from the configuration file)");
     set(f, "worker_class", "gthread"); /* the last word counts */
     assert_int_equal(settings_check(&f->s, &f->error), 0);
 }
@@ -577,6 +630,10 @@ int main(void)
         TEST(test_log_levels_are_names_of_any_case),
         TEST(test_an_unknown_log_level_is_info),
         TEST(test_choices_are_named_when_none_fits),
+        TEST(test_choices_are_spelt_as_in_the_table),
+        TEST(test_numbers_may_be_hexadecimal_or_octal),
+        TEST(test_workers_may_follow_the_processors),
+        TEST(test_an_endpoint_is_printed_as_python_keeps_it),
         TEST(test_only_lists_take_several_values),
         TEST(test_none_is_the_default_or_an_empty_list_but_no_number),
         TEST(test_unknown_names_are_an_error),

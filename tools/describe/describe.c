@@ -60,7 +60,7 @@ size_t row_choices(const struct setting *row, void (*each)(const char *word, siz
     }
     for (; *p; p += *p == '|') {
         size_t len = strcspn(p, "|");
-        if (strspn(p, plain) == len) { /* dotted names are for old configuration files */
+        if (strspn(p, plain) == len) { /* no synonym, and no dotted name */
             n++;
             if (each) {
                 each(p, len);
@@ -83,7 +83,7 @@ static void add_choice(const char *word, size_t len)
 const char *row_allowed(const struct setting *row)
 {
     static char text[400];
-    const char *dots = row->allowed ? strstr(row->allowed, "..") : NULL;
+    const char *dots = row->allowed && row->type != SETTING_HOOK ? strstr(row->allowed, "..") : NULL;
     const char *kind = row->type == SETTING_OCTAL ? "a number, octal with a leading 0," : "a whole number";
     text[0] = '\0';
     if (row_choices(row, NULL)) {
