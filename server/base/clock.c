@@ -35,6 +35,28 @@ void clock_update(struct clock *c)
     c->log_time[CLOCK_LOG_TIME_LEN] = '\0';
 }
 
+time_t clock_next(const char *text, time_t now)
+{
+    struct tm at;
+    localtime_r(&now, &at);
+    at.tm_sec = 0;
+    const char *end = strptime(text, "%H:%M", &at);
+    if (end && *end == ':') {
+        end = strptime(end, ":%S", &at);
+    }
+    if (!end || *end) {
+        return -1;
+    }
+    at.tm_isdst = -1;
+    struct tm tomorrow = at;
+    time_t next = mktime(&at);
+    if (next <= now) {
+        tomorrow.tm_mday++;
+        next = mktime(&tomorrow);
+    }
+    return next;
+}
+
 uint64_t clock_mono_us(void)
 {
     struct timespec ts;

@@ -15,4 +15,7 @@ struct clock {
 
 void clock_update(struct clock *c); /* reads the time; makes the texts anew when the second changed */
 
+/* When it is "03:30" or "03:30:15" next after `now`, in local time; -1: `text` is no time of day. */
+time_t clock_next(const char *text, time_t now);
+
 uint64_t clock_mono_us(void); /* CLOCK_MONOTONIC in microseconds: for durations, comparable between processes */

@@ -25,6 +25,7 @@ struct slot {
     _Atomic uint64_t busy_since_us; /* clock_mono_us() when the application was entered; 0 while it is not running */
     _Atomic uint64_t requests;      /* finished since the worker started */
     _Atomic uint64_t connections;   /* open now */
+    _Atomic uint64_t memory;        /* bytes, as the master has seen it last; 0: it does not look. By the master */
 };
 
 struct scoreboard; /* opaque */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/config/value.h"
 
@@ -259,6 +260,21 @@ static int check_target(const struct settings *s, struct buf *error)
     return 0;
 }
 
+static int check_recycling(const struct settings *s, struct buf *error)
+{
+    if (s->recycle_at && clock_next(s->recycle_at, 0) < 0) {
+        buf_printf(error, "Invalid value for recycle_at: %.100s: it must be a time of day such as 03:30",
+                   s->recycle_at);
+        return -1;
+    }
+    if (s->max_worker_memory_hard && s->max_worker_memory_hard < s->max_worker_memory) {
+        buf_printf(error, "max_worker_memory_hard is %zu, which is less than max_worker_memory (%zu)",
+                   s->max_worker_memory_hard, s->max_worker_memory);
+        return -1;
+    }
+    return 0;
+}
+
 int settings_check(const struct settings *s, struct buf *error)
 {
     for (size_t i = 0; i < SETTINGS_ROWS; i++) {
@@ -277,7 +293,8 @@ int settings_check(const struct settings *s, struct buf *error)
         }
     }
     if (check_id(s, "user", s->user, error) < 0 || check_id(s, "group", s->group, error) < 0 ||
-        check_chdir(s, error) < 0 || check_extra_files(s, error) < 0 || check_target(s, error) < 0) {
+        check_chdir(s, error) < 0 || check_extra_files(s, error) < 0 || check_target(s, error) < 0 ||
+        check_recycling(s, error) < 0) {
         return -1;
     }
     return check_raw_env(s, error);

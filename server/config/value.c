@@ -235,6 +235,14 @@ static void range_of(const struct setting *row, long long *min, long long *max)
     }
 }
 
+/* What K, M or G behind a number of bytes stand for, or 1. */
+static long long unit_of(const struct setting *row, const char *suffix)
+{
+    const char *units = "KMG",
+               *unit = *suffix && suffix[1] == '\0' ? strchr(units, toupper((unsigned char)*suffix)) : NULL;
+    return row->type == SETTING_SIZE && unit ? 1LL << (10 * (unit - units + 1)) : 1;
+}
+
 static int parse_number(const struct setting *row, const char *text, long long *number, enum settings_source source,
                         struct buf *error)
 {
@@ -255,7 +263,9 @@ static int parse_number(const struct setting *row, const char *text, long long *
     char *end;
     errno = 0;
     *number = strtoll(digits, &end, base);
-    bool whole = end != digits && *end == '\0' && errno == 0;
+    long long unit = unit_of(row, end);
+    bool whole = end != digits && (*end == '\0' || unit > 1) && errno == 0 && *number <= LLONG_MAX / unit;
+    *number *= whole ? unit : 1;
 
     long long min, max;
     range_of(row, &min, &max);
@@ -266,6 +276,7 @@ static int parse_number(const struct setting *row, const char *text, long long *
     snprintf(sentence, sizeof(sentence),
              row->type == SETTING_OCTAL   ? "it must be a number from %#llo to %#llo"
              : row->type == SETTING_COUNT ? "it must be a whole number from %lld to %lld, or auto"
+             : row->type == SETTING_SIZE  ? "it must be a number of bytes from %lld to %lld, such as 300M"
                                           : "it must be a whole number from %lld to %lld",
              min, max);
     return value_invalid(error, row, text, source, sentence);

@@ -63,6 +63,7 @@ void children_remove(struct children *cs, struct child *c)
         atomic_store(&slot->busy_since_us, 0);
         atomic_store(&slot->requests, 0);
         atomic_store(&slot->connections, 0);
+        atomic_store(&slot->memory, 0);
         atomic_store(&slot->pid, 0);
         atomic_store(&slot->state, SLOT_FREE);
     }
@@ -117,9 +118,6 @@ bool children_read_slot(const struct children *cs, struct child *c)
     if (hung && c->phase < CHILD_HUNG) {
         child_move(c, CHILD_HUNG);
         c->hung_us = clock_mono_us();
-    }
-    if (c->phase == CHILD_READY && state == SLOT_WANTS_RETIRE) {
-        child_move(c, CHILD_STALE);
     }
     return now_ready;
 }

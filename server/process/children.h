@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "server/process/recycle.h"
+
 struct handover;
 struct scoreboard;
 struct slot;
@@ -14,7 +16,7 @@ struct slot;
 enum child_phase { /* only ever rises */
                    CHILD_BOOTING,
                    CHILD_READY,
-                   CHILD_STALE,   /* serves, but goes when a new one is ready: an older release, or max_requests */
+                   CHILD_STALE,   /* serves, but goes when a new one is ready: an older release, or recycled */
                    CHILD_LEAVING, /* was told to stop */
                    CHILD_HUNG,    /* a call in it takes too long: it finishes what else it has */
                    CHILD_ABORTED, /* hung, or silent for too long: SIGABRT was sent, or is about to be; then SIGKILL */
@@ -27,10 +29,14 @@ struct child {
     unsigned age;
     enum child_phase phase;
     uint64_t spawned_us;
-    uint64_t hung_us;     /* since when it is CHILD_HUNG */
-    uint64_t abort_at_us; /* SIGABRT is due; 0: it is not, or was sent */
-    uint64_t kill_at_us;  /* SIGKILL is due; 0: not told to go */
-    bool reopen;          /* SIGUSR1 came while it was booting, when it would have died of it: due when it is ready */
+    uint64_t hung_us;        /* since when it is CHILD_HUNG */
+    uint64_t abort_at_us;    /* SIGABRT is due; 0: it is not, or was sent */
+    uint64_t kill_at_us;     /* SIGKILL is due; 0: not told to go */
+    enum recycle_reason due; /* why it is to be replaced */
+    uint64_t due_us;         /* when its lifetime is over; 0: never */
+    size_t memory;           /* bytes, at the last sample */
+    unsigned over;           /* samples in a row that were too large */
+    bool reopen; /* SIGUSR1 came while it was booting, when it would have died of it: due when it is ready */
 };
 
 struct children {
@@ -51,7 +57,7 @@ struct child *children_oldest(const struct children *cs, enum child_phase phase)
 struct child *children_find(const struct children *cs, pid_t pid);                /* NULL: none */
 struct slot *children_slot(const struct children *cs, const struct child *c);     /* NULL: none */
 
-/* True when it became ready just now. Also sees whether it asks to be replaced, or hangs. */
+/* True when it became ready just now. Also sees whether it hangs. */
 bool children_read_slot(const struct children *cs, struct child *c);
 bool children_hangs_only(const struct children *cs, const struct child *c); /* CHILD_HUNG, and has nothing else to do */
 

@@ -15,8 +15,23 @@
 #include "server/process/master_inside.h"
 #include "server/process/signals.h"
 
+#define BACKOFF_MIN_US (SECOND_US / 10)
 #define BACKOFF_MAX_US (30 * SECOND_US)
+#define BACKOFF_ALONE_US SECOND_US /* when no other worker serves */
+#define CRASH_US (10 * SECOND_US)  /* a worker that ends so soon does not do its work */
+#define CRASH_MEMORY_US (60 * SECOND_US)
 #define GRACE_MARGIN_US (SECOND_US / 2) /* a worker that gives up by itself at graceful_timeout may still tidy up */
+
+static void forget_backoff(struct backoff *b)
+{
+    *b = (struct backoff){.wait_us = BACKOFF_MIN_US};
+}
+
+void crew_init(struct master *m)
+{
+    forget_backoff(&m->boot);
+    forget_backoff(&m->crash);
+}
 
 size_t crew_fresh(const struct master *m)
 {
@@ -38,16 +53,26 @@ void crew_retire(struct master *m, struct child *c)
 /* --- Starting workers ----------------------------------------------------------------------------------------------
  */
 
-/* There is no way to more workers now: later again, and later each time. Several failures of one round count once. */
-static void back_off(struct master *m, const char *what)
+static size_t serving(const struct master *m)
+{
+    return children_count(&m->children, CHILD_READY) + children_count(&m->children, CHILD_STALE);
+}
+
+/* There is no way to more workers now: later again, and later each time, up to `max_us`. Several failures of one round
+ * count once. */
+static void back_off(struct master *m, struct backoff *b, uint64_t max_us, const char *what)
 {
     uint64_t now = clock_mono_us();
-    if (now < m->spawn_at_us) {
+    if (now < b->at_us) {
         return;
     }
-    m->spawn_at_us = now + m->backoff_us;
-    log_warning("%s; trying again in %.1f s", what, (double)m->backoff_us / (double)SECOND_US);
-    m->backoff_us = m->backoff_us * 2 < BACKOFF_MAX_US ? m->backoff_us * 2 : BACKOFF_MAX_US;
+    if (b->wait_us > max_us) {
+        b->wait_us = max_us;
+    }
+    b->at_us = now + b->wait_us;
+    log_warning("%s; trying again in %.1f s, %zu of %d workers serve", what, (double)b->wait_us / (double)SECOND_US,
+                serving(m), m->wanted);
+    b->wait_us = b->wait_us * 2 < max_us ? b->wait_us * 2 : max_us;
 }
 
 void crew_boot_failed(struct master *m, int status)
@@ -56,12 +81,28 @@ void crew_boot_failed(struct master *m, int status)
         return;
     }
     if (m->served || status == 0) {
-        back_off(m, "A new worker failed to boot");
+        back_off(m, &m->boot, BACKOFF_MAX_US, "A new worker failed to boot");
     } else if (status == WORKER_APP_ERROR) {
         master_fail(m, WORKER_APP_ERROR, "App failed to load.");
     } else {
         master_fail(m, WORKER_BOOT_ERROR, "Worker failed to boot.");
     }
+}
+
+void crew_crashed(struct master *m, const struct child *c)
+{
+    uint64_t now = clock_mono_us();
+    if (m->stage != SERVING) {
+        return;
+    }
+    bool often = now - c->spawned_us < CRASH_US && m->crashed_us > 0 && now - m->crashed_us < CRASH_MEMORY_US;
+    m->crashed_us = now;
+    if (!often) {
+        forget_backoff(&m->crash); /* what is rare is mended at once */
+        return;
+    }
+    /* Better a site that falls again and again than none. */
+    back_off(m, &m->crash, serving(m) > 0 ? BACKOFF_MAX_US : BACKOFF_ALONE_US, "Workers crash soon after their start");
 }
 
 /* In the child: only what a worker needs stays open. */
@@ -119,14 +160,15 @@ static int spawn(struct master *m, struct seat *seat)
 
 static void spawn_failed(struct master *m, int r)
 {
-    char text[128];
+    char text[160];
     if (r == -ECANCELED && !m->served) {
         master_fail(m, 1, "The hook pre_fork failed.");
         return;
     }
-    snprintf(text, sizeof(text), "Can't start a worker: %s",
-             r == -ECANCELED ? "the hook pre_fork failed" : strerror(-r));
-    back_off(m, text);
+    snprintf(text, sizeof(text), "Can't start a worker: %s%s",
+             r == -ECANCELED ? "the hook pre_fork failed" : strerror(-r),
+             r == -EAGAIN ? " (this account may have no more processes: see ulimit -u)" : "");
+    back_off(m, &m->boot, BACKOFF_MAX_US, text);
 }
 
 static void retire_surplus(struct master *m)
@@ -151,7 +193,8 @@ static void retire_surplus(struct master *m)
 uint64_t crew_next_spawn_us(const struct master *m)
 {
     bool scouting = !m->served && crew_fresh(m) > 0;
-    return scouting && m->scout_us > m->spawn_at_us ? m->scout_us : m->spawn_at_us;
+    uint64_t at = m->boot.at_us > m->crash.at_us ? m->boot.at_us : m->crash.at_us;
+    return scouting && m->scout_us > at ? m->scout_us : at;
 }
 
 /* Makes the workers as many as they should be. True in a new worker. */
@@ -176,10 +219,16 @@ void crew_read_slot(struct master *m, struct child *c)
 {
     if (children_read_slot(&m->children, c)) {
         m->served = true;
-        m->backoff_us = BACKOFF_MIN_US;
-        m->spawn_at_us = 0;
+        forget_backoff(&m->boot);
+        recycle_ready(m, c);
         if (c->reopen) {
             child_signal(c, SIGUSR1);
         }
     }
+}
+
+bool crew_complete(const struct master *m)
+{
+    size_t ready = children_count(&m->children, CHILD_READY);
+    return ready >= (size_t)m->wanted || (ready > 0 && clock_mono_us() < crew_next_spawn_us(m) && m->served);
 }

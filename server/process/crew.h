@@ -10,6 +10,7 @@ struct child;
 struct master;
 struct seat;
 
+void crew_init(struct master *m);
 bool crew_balance(struct master *m, struct seat *seat); /* as many workers as there should be. True in a new one */
 uint64_t crew_next_spawn_us(const struct master *m);    /* when the next may be started */
 size_t crew_fresh(const struct master *m);              /* workers that are to stay */
@@ -20,3 +21,7 @@ void crew_read_slot(struct master *m, struct child *c); /* what it says of itsel
 /* A worker ended before it was ready: by itself with `status`, or by a signal (0), which says nothing of the
  * application, so that another try may well succeed. */
 void crew_boot_failed(struct master *m, int status);
+void crew_crashed(struct master *m, const struct child *c); /* it ended unasked after it was ready */
+
+/* All workers serve, or as many as there can be for now. */
+bool crew_complete(const struct master *m);

@@ -89,7 +89,7 @@ static void read_slots(struct master *m)
     for (size_t i = 0; i < m->children.n; i++) {
         crew_read_slot(m, &m->children.list[i]);
     }
-    bool all_ready = m->stage == SERVING && children_count(&m->children, CHILD_READY) >= (size_t)m->wanted;
+    bool all_ready = m->stage == SERVING && crew_complete(m);
     if (all_ready && !m->up) {
         master_tell_up(m);
     }
@@ -101,6 +101,13 @@ static void read_slots(struct master *m)
     }
 }
 
+/* Somebody else than we asked a worker to leave. */
+static bool was_told(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) == WORKER_OK
+                             : WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGQUIT;
+}
+
 static void child_ended(struct master *m, struct child *in_table, int status)
 {
     crew_read_slot(m, in_table); /* it may have been ready for a moment */
@@ -109,6 +116,8 @@ static void child_ended(struct master *m, struct child *in_table, int status)
     child_log_end(&c, status);
     if (c.phase == CHILD_BOOTING) {
         crew_boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+    } else if (c.phase == CHILD_READY && !was_told(status)) {
+        crew_crashed(m, &c);
     }
     m->deps.hooks->child_exit(m->deps.hooks, c.pid, c.age);
 }
@@ -190,6 +199,7 @@ static void watch(struct master *m)
         }
     }
     reload_tend(&m->reload, now);
+    recycle_tend(m, now);
 }
 
 static void earlier(uint64_t *at, uint64_t candidate)
@@ -215,6 +225,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
         earlier(&at, crew_next_spawn_us(m));
     }
     earlier(&at, reload_deadline(&m->reload));
+    earlier(&at, m->stage == SERVING ? recycle_deadline(m, now) : 0);
     earlier(&at, m->give_up_us);
     earlier(&at, m->watchdog_us > 0 ? m->alive_us : 0);
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
@@ -274,11 +285,12 @@ struct master *master_create(const struct master_deps *deps)
         .deps = *deps,
         .children = {.scoreboard = deps->scoreboard},
         .metrics = {.statsd = deps->statsd, .settings = deps->settings},
-        .backoff_us = BACKOFF_MIN_US,
         .watchdog_us = systemd_watchdog_us(),
         .wake_fd = {-1, -1},
         .master_fd = {-1, -1},
     };
+    crew_init(m);
+    recycle_init(m);
     reload_init(&m->reload, deps->launch, deps->settings);
     int r = 0;
     if (deps->handover) {

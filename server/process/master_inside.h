@@ -12,9 +12,13 @@
 #include "server/process/reload.h"
 
 #define SECOND_US UINT64_C(1000000)
-#define BACKOFF_MIN_US (SECOND_US / 10)
 
 enum stage { NEW, SERVING, STOPPING, STOPPING_QUICKLY };
+
+struct backoff {
+    uint64_t at_us;   /* no worker is started before */
+    uint64_t wait_us; /* the next wait */
+};
 
 struct master {
     struct master_deps deps;
@@ -28,10 +32,11 @@ struct master {
     int wake_fd[2];   /* owned: bytes from ready workers and from the signal handler */
     int master_fd[2]; /* owned: tells workers of our end; the write end is only ours */
 
-    uint64_t spawn_at_us; /* no worker is started before: backoff */
-    uint64_t backoff_us;  /* the next wait */
-    uint64_t scout_us;    /* until then the very first worker starts alone */
+    struct backoff boot, crash; /* of workers that could not be started, and of those that ended soon after */
+    uint64_t crashed_us;        /* when one crashed last; 0: never */
+    uint64_t scout_us;          /* until then the very first worker starts alone */
 
+    struct recycle recycle;
     struct reload reload;
     bool up; /* systemd knows that this image's workers serve */
 

@@ -215,7 +215,7 @@ static void test_long_options_may_be_abbreviated_while_only_one_fits(void **stat
            USAGE "cwsgi: error: ambiguous option: --access-log=x could match --access-logfile, --access-logformat\n");
     leaves(f, "--worker", 2,
            USAGE "cwsgi: error: ambiguous option: --worker could match --workers, --worker-class, "
-                 "--worker-connections, --worker-tmp-dir\n");
+                 "--worker-connections, --worker-lifetime, --worker-tmp-dir\n");
 }
 
 static void test_an_abbreviation_of_both_names_of_one_option_is_no_riddle(void **state)

@@ -118,6 +118,31 @@ static void test_monotonic_clock_counts_microseconds(void **state)
     assert_true(after - before < 60000000); /* not nanoseconds */
 }
 
+static void test_next_time_of_day_is_today_or_tomorrow(void **state)
+{
+    (void)state;
+    setenv("TZ", "Europe/Berlin", 1);
+    tzset();
+    struct tm t = {.tm_year = 126, .tm_mon = 9, .tm_mday = 24, .tm_hour = 12, .tm_isdst = -1};
+    time_t noon = mktime(&t); /* the night after it has an hour more */
+    assert_int_equal(clock_next("12:01", noon) - noon, 60);
+    assert_int_equal(clock_next("12:00:01", noon) - noon, 1);
+    assert_int_equal(clock_next("12:00", noon) - noon, 25 * 3600);
+    assert_int_equal(clock_next("11:59:59", noon) - noon, 25 * 3600 - 1);
+    assert_int_equal(clock_next("3:30", noon) - noon, 16 * 3600 + 1800);
+    unsetenv("TZ");
+    tzset();
+}
+
+static void test_what_is_no_time_of_day(void **state)
+{
+    (void)state;
+    const char *texts[] = {"", "3", "24:00", "12:60", "12:00:61x", "noon", "12:00 ", "-1:00"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        assert_int_equal(clock_next(texts[i], 0), -1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +150,8 @@ int main(void)
         cmocka_unit_test_teardown(test_log_time_is_local_and_says_how_far_from_utc, back_to_the_truth),
         cmocka_unit_test_teardown(test_texts_are_made_once_a_second, back_to_the_truth),
         cmocka_unit_test_teardown(test_time_set_back_is_followed, back_to_the_truth),
+        cmocka_unit_test(test_next_time_of_day_is_today_or_tomorrow),
+        cmocka_unit_test(test_what_is_no_time_of_day),
         cmocka_unit_test(test_monotonic_clock_counts_microseconds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

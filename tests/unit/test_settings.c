@@ -217,6 +217,25 @@ static void test_sizes_may_pass_two_gigabytes(void **state)
     prints(f, "limit_request_body", "6442450944");
 }
 
+static void test_sizes_may_have_a_unit(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text;
+        size_t bytes;
+    } good[] = {{"64K", 65536}, {"300m", 314572800}, {"2G", 2147483648}, {"0K", 0}};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_int_equal(settings_set(&f->s, "memory_budget", &good[i].text, 1, SETTINGS_FILE, &f->error), 0);
+        assert_int_equal(f->s.memory_budget, good[i].bytes);
+    }
+    const char *bad[] = {"K", "3T", "3KB", "9223372036854775807K", "-1M", "3 M", "1.5G"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(settings_set(&f->s, "memory_budget", &bad[i], 1, SETTINGS_FILE, &f->error), -1);
+    }
+    const char *number = "3K";
+    assert_int_equal(settings_set(&f->s, "backlog", &number, 1, SETTINGS_FILE, &f->error), -1);
+}
+
 static void test_umask_is_octal_with_a_leading_zero_only(void **state)
 {
     struct fixture *f = *state;
@@ -625,6 +644,7 @@ int main(void)
         TEST(test_numbers_out_of_range_are_refused_with_the_range),
         TEST(test_white_space_around_values_is_dropped),
         TEST(test_sizes_may_pass_two_gigabytes),
+        TEST(test_sizes_may_have_a_unit),
         TEST(test_umask_is_octal_with_a_leading_zero_only),
         TEST(test_bools_are_words),
         TEST(test_log_levels_are_names_of_any_case),

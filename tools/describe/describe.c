@@ -84,7 +84,9 @@ const char *row_allowed(const struct setting *row)
 {
     static char text[400];
     const char *dots = row->allowed && row->type != SETTING_HOOK ? strstr(row->allowed, "..") : NULL;
-    const char *kind = row->type == SETTING_OCTAL ? "a number, octal with a leading 0," : "a whole number";
+    const char *kind = row->type == SETTING_OCTAL  ? "a number, octal with a leading 0,"
+                       : row->type == SETTING_SIZE ? "a number of bytes, also as 64K, 300M or 1G,"
+                                                   : "a whole number";
     text[0] = '\0';
     if (row_choices(row, NULL)) {
         sentence = text;
