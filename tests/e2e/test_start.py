@@ -303,6 +303,7 @@ def test_several_addresses(server):
 
 def test_unix_socket(server):
     s = server("hello:app", "-b", "unix:x.sock")
+    s.wait_log("Listening at")  # on all addresses
     path = s.dir / "x.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(BOUND)
