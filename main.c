@@ -21,12 +21,12 @@
 #include "server/config/cli.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
-#include "server/net/tls.h"
 #include "server/process/checkup.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
 #include "server/process/master.h"
 #include "server/process/reexec.h"
+#include "server/process/renewal.h"
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
 #include "server/process/worker.h"
@@ -42,7 +42,7 @@ struct program { /* owned by main; each member is there from the step that makes
     struct venv venv;
     const char *app_name; /* "hello:app"; borrowed from cli or settings */
     struct hooks hooks;
-    struct tls_context *tls;               /* NULL: plain */
+    struct renewal *renewal;               /* NULL: plain */
     struct app *app;                       /* NULL until loaded */
     struct pidfile *pidfile;               /* NULL: none */
     struct statsd *statsd;                 /* NULL: nothing is told to it */
@@ -403,6 +403,7 @@ static int create_master(struct program *p, struct buf *error)
         .scoreboard = p->scoreboard,
         .hooks = &p->hooks,
         .statsd = p->statsd,
+        .renewal = p->renewal,
         .report_fd = &p->report_fd,
         .handover = p->handover,
     };
@@ -453,7 +454,7 @@ static int set_up(struct program *p, struct buf *error)
     status = status == GO_ON ? start_interpreter(p, error) : status;
     status = status == GO_ON ? read_settings(p, error) : status;
     status = status == GO_ON ? open_log(p, error) : status;
-    if (status == GO_ON && s->certfile && tls_context_create(&p->tls, s, error) < 0) {
+    if (status == GO_ON && s->certfile && renewal_create(&p->renewal, s, error) < 0) {
         status = refuse(p, error);
     }
     if (status == GO_ON && (s->check_config || s->print_config)) {
@@ -518,7 +519,7 @@ static int work(struct program *p, const struct seat *seat)
         const struct worker_deps deps = {
             .settings = &p->settings,
             .listeners = &p->listeners,
-            .tls = p->tls,
+            .tls = p->renewal ? renewal_tls(p->renewal) : NULL,
             .scoreboard = p->scoreboard,
             .access_syslog = p->access_syslog,
             .statsd = p->statsd,
@@ -583,7 +584,7 @@ static void tear_down(struct program *p)
     scoreboard_destroy(p->scoreboard);
     listeners_close(&p->listeners);
     pidfile_remove(p->pidfile); /* a worker has none */
-    tls_context_destroy(p->tls);
+    renewal_destroy(p->renewal);
     handover_destroy(p->handover);
     venv_finish(&p->venv);
     settings_finish(&p->settings);

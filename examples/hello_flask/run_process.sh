@@ -5,9 +5,9 @@
 APP=hello:app
 BIND=0.0.0.0:8080
 WORKERS=3
-# A certificate (chain) and its key. Left empty: the newest certificate in ~/ssl/certs, where cPanel puts them, and the
-# key in ~/ssl/keys that belongs to it.
-CERT=${CERT:-}
+# A folder with certificates and keys, as cPanel makes it; cwsgi takes the newest that belong together. Or one file with
+# a certificate, and in KEY the one with its key.
+CERT=${CERT:-$HOME/ssl}
 KEY=${KEY:-}
 
 # cron gives no folder of ours and hardly a PATH: everything goes by the place of this script.
@@ -22,36 +22,14 @@ running() {
         tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$cwsgi"
 }
 
-newest_certificate() {
-    # shellcheck disable=SC2012 # names of certificates are plain
-    ls -t "$HOME"/ssl/certs/*.crt 2>/dev/null | head -n 1
-}
-
-# The names differ from host to host, so we compare what is inside.
-key_of() {
-    public=$(openssl x509 -in "$1" -pubkey -noout 2>/dev/null) || return 1
-    for key in "$HOME"/ssl/keys/*.key; do
-        if [ "$(openssl pkey -in "$key" -pubout 2>/dev/null)" = "$public" ]; then
-            echo "$key"
-            return 0
-        fi
-    done
-}
-
 start() {
     if running; then
         echo "cwsgi is running with pid $pid"
         return 0
     fi
-    [ -n "$CERT" ] || CERT=$(newest_certificate)
-    [ -n "$KEY" ] || [ -z "$CERT" ] || KEY=$(key_of "$CERT")
-    if [ ! -f "$CERT" ] || [ ! -f "$KEY" ]; then
-        echo "No certificate with its key in $HOME/ssl: set CERT and KEY at the top of $0" >&2
-        return 1
-    fi
     mkdir -p "$here/logs" && cd "$here" || return 1
-    nohup "$cwsgi" -w "$WORKERS" -b "$BIND" --certfile "$CERT" --keyfile "$KEY" --pid "$pidfile" \
-        --access-logfile logs/access.log --log-file "$log" "$APP" >>logs/output.log 2>&1 </dev/null &
+    nohup "$cwsgi" -w "$WORKERS" -b "$BIND" --certfile "$CERT" ${KEY:+--keyfile "$KEY"} \
+        --pid "$pidfile" --access-logfile logs/access.log --log-file "$log" "$APP" >>logs/output.log 2>&1 </dev/null &
     started=$!
     good=0
     while kill -0 "$started" 2>/dev/null; do

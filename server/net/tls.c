@@ -2,20 +2,14 @@
 #include "server/net/tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "server/base/buf.h"
-#include "server/base/log.h"
 #include "server/config/settings.h"
+#include "server/net/certs.h"
 
 /* Mozilla's intermediate profile, for TLS 1.2; those of 1.3 are OpenSSL's own default. */
 #define DEFAULT_CIPHERS                                                                                                \
@@ -23,8 +17,14 @@
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define GROUPS "X25519:P-256:P-384"
 
+/* Connections begin with `front`, which has all settings of the protocol; once the client has told which host it wants,
+ * they get the certificates of one of `sets`. So a renewal replaces the sets alone, and what belongs to the server as a
+ * whole, such as the keys of session tickets, is always front's. */
 struct tls_context {
-    SSL_CTX *ssl; /* owned; each connection holds a reference of its own */
+    SSL_CTX *front;            /* owned; each connection holds a reference of its own */
+    SSL_CTX **sets;            /* owned; one for each set of the store, with its certificates */
+    const struct certs *certs; /* borrowed; until tls_context_use brings another one */
+    const struct settings *settings;
 };
 
 struct tls {
@@ -98,112 +98,6 @@ static const char *last_reason(void)
     return reason ? reason : "unknown reason";
 }
 
-/* Tells apart what stat and open know: 0, or -1 with a sentence. */
-static int check_file(const char *setting, const char *path, struct buf *error)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        buf_printf(error, "%s '%s' cannot be read: %s", setting, path, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-        }
-        return -1;
-    }
-    close(fd);
-    if (!S_ISREG(st.st_mode)) {
-        buf_printf(error, "%s '%s' is not a file", setting, path);
-        return -1;
-    }
-    return 0;
-}
-
-static int on_passphrase(char *buf, int size, int writing, void *asked)
-{
-    (void)buf, (void)size, (void)writing;
-    *(bool *)asked = true;
-    return -1; /* nobody is there to type it */
-}
-
-/* True when the file has a PEM block whose name ends with `what` in it: "PRIVATE KEY", "CERTIFICATE". */
-static bool has_pem(const char *path, const char *what)
-{
-    char line[256], wanted[64];
-    bool found = false;
-    FILE *f = fopen(path, "re");
-    snprintf(wanted, sizeof(wanted), "%s-----", what);
-    while (f && !found && fgets(line, sizeof(line), f)) {
-        found = strncmp(line, "-----BEGIN ", 11) == 0 && strstr(line, wanted);
-    }
-    if (f) {
-        fclose(f);
-    }
-    return found;
-}
-
-static EVP_PKEY *load_key(const char *path, struct buf *error)
-{
-    bool asked = false;
-    BIO *file = BIO_new_file(path, "r");
-    EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, on_passphrase, &asked) : NULL;
-    BIO_free(file);
-    if (key) {
-        return key;
-    }
-    if (asked) {
-        buf_printf(error, "the private key in '%s' is encrypted with a passphrase: store it without one", path);
-    } else if (!has_pem(path, "PRIVATE KEY")) {
-        buf_printf(error, "'%s' holds no private key in PEM format", path);
-    } else {
-        buf_printf(error, "the private key in '%s' cannot be used: %s", path, last_reason());
-    }
-    ERR_clear_error();
-    return NULL;
-}
-
-static int load_certificate(SSL_CTX *ctx, const struct settings *s, struct buf *error)
-{
-    const char *cert_path = s->certfile, *key_path = s->keyfile ? s->keyfile : s->certfile;
-
-    if (check_file("certfile", cert_path, error) < 0 || check_file("keyfile", key_path, error) < 0) {
-        return -1;
-    }
-    if (SSL_CTX_use_certificate_chain_file(ctx, cert_path) != 1) {
-        if (!has_pem(cert_path, "CERTIFICATE")) {
-            buf_printf(error, "certfile '%s' holds no certificate in PEM format", cert_path);
-        } else {
-            buf_printf(error, "the certificate in certfile '%s' cannot be used: %s", cert_path, last_reason());
-        }
-        ERR_clear_error();
-        return -1;
-    }
-    EVP_PKEY *key = load_key(key_path, error);
-    if (!key) {
-        return -1;
-    }
-    X509 *cert = SSL_CTX_get0_certificate(ctx);
-    int matches = X509_check_private_key(cert, key);
-    int used = matches == 1 && SSL_CTX_use_PrivateKey(ctx, key) == 1;
-    EVP_PKEY_free(key);
-    if (!used) {
-        if (matches == 1) {
-            buf_printf(error, "the private key in '%s' cannot be used: %s", key_path, last_reason());
-        } else {
-            buf_printf(error, "the private key in '%s' does not belong to the certificate in '%s'", key_path,
-                       cert_path);
-            ERR_clear_error();
-        }
-        return -1;
-    }
-    /* A stale certificate is better than no site: served, with a warning. */
-    if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0) {
-        log_warning("The certificate in %s has expired: clients will refuse it", cert_path);
-    } else if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0) {
-        log_warning("The certificate in %s is not valid yet: clients will refuse it", cert_path);
-    }
-    return 0;
-}
-
 /* RFC 7301 3.2: of what the client offers we speak http/1.1; without it, we go on without ALPN. */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
                    unsigned int in_len, void *arg)
@@ -218,46 +112,115 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, 
     return SSL_TLSEXT_ERR_OK;
 }
 
-int tls_context_create(struct tls_context **out, const struct settings *s, struct buf *error)
+/* The certificates that the client gets, by the name that it asks for (RFC 6066 3). Also called when it names none. */
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+    (void)alert;
+    const struct tls_context *ctx = arg; /* NULL: it has gone, and front's certificates are as good as any */
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (ctx && !SSL_set_SSL_CTX(ssl, ctx->sets[name ? certs_find(ctx->certs, name) : 0])) {
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    return name ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+/* An SSL_CTX with the settings of the protocol, which are the same for all certificates. NULL with a sentence. */
+static SSL_CTX *make_ssl_ctx(const struct settings *s, struct buf *error)
+{
+    SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+    if (!ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) ||
+        !SSL_CTX_set1_groups_list(ssl, GROUPS) ||
+        !SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"cwsgi", 5)) {
+        buf_printf(error, "OpenSSL cannot be set up: %s", last_reason());
+        SSL_CTX_free(ssl);
+        return NULL;
+    }
+    SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Tickets instead of a cache: their keys are made here, before fork, so they are good in every worker. */
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_alpn_select_cb(ssl, on_alpn, NULL);
+    if (!SSL_CTX_set_cipher_list(ssl, s->ciphers ? s->ciphers : DEFAULT_CIPHERS)) {
+        buf_printf(error, "ciphers '%s': %s", s->ciphers, last_reason());
+        SSL_CTX_free(ssl);
+        return NULL;
+    }
+    return ssl;
+}
+
+/* Puts the pairs of a set into it, of each kind of key one. 0 or -1 with a sentence. */
+static int add_certificates(SSL_CTX *ssl, const struct certs *certs, const struct certset *set, struct buf *error)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        const struct certpair *p = certs_pair(certs, set->pair[i]);
+        if (SSL_CTX_use_cert_and_key(ssl, p->cert, p->key, p->chain, 1) != 1) {
+            buf_printf(error, "the certificate in '%s' cannot be used: %s", p->cert_path, last_reason());
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void free_sets(SSL_CTX **sets, size_t n)
+{
+    for (size_t i = 0; sets && i < n; i++) {
+        SSL_CTX_free(sets[i]);
+    }
+    free(sets);
+}
+
+int tls_context_use(struct tls_context *ctx, const struct certs *certs, struct buf *error)
+{
+    size_t n = certs_sets(certs);
+    SSL_CTX **sets = calloc(n, sizeof(SSL_CTX *));
+    if (!sets) {
+        buf_puts(error, "out of memory");
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        sets[i] = make_ssl_ctx(ctx->settings, error);
+        if (!sets[i] || add_certificates(sets[i], certs, certs_set(certs, i), error) < 0) {
+            free_sets(sets, n);
+            return -1;
+        }
+    }
+    free_sets(ctx->sets, ctx->certs ? certs_sets(ctx->certs) : 0);
+    ctx->sets = sets;
+    ctx->certs = certs;
+    return 0;
+}
+
+int tls_context_create(struct tls_context **out, const struct settings *s, const struct certs *certs, struct buf *error)
 {
     struct tls_context *ctx = calloc(1, sizeof(*ctx));
     if (!ctx) {
         buf_puts(error, "out of memory");
         return -1;
     }
-    ctx->ssl = SSL_CTX_new(TLS_server_method());
-    if (!ctx->ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION) ||
-        !SSL_CTX_set1_groups_list(ctx->ssl, GROUPS) ||
-        !SSL_CTX_set_session_id_context(ctx->ssl, (const unsigned char *)"cwsgi", 5)) {
-        buf_printf(error, "OpenSSL cannot be set up: %s", last_reason());
-        goto fail;
+    ctx->settings = s;
+    ctx->front = make_ssl_ctx(s, error);
+    if (!ctx->front || add_certificates(ctx->front, certs, certs_set(certs, 0), error) < 0 ||
+        tls_context_use(ctx, certs, error) < 0) {
+        tls_context_destroy(ctx);
+        return -1;
     }
-    SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(ctx->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* Tickets instead of a cache: their keys are made here, before fork, so they are good in every worker. */
-    SSL_CTX_set_session_cache_mode(ctx->ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_alpn_select_cb(ctx->ssl, on_alpn, NULL);
-    if (!SSL_CTX_set_cipher_list(ctx->ssl, s->ciphers ? s->ciphers : DEFAULT_CIPHERS)) {
-        buf_printf(error, "ciphers '%s': %s", s->ciphers, last_reason());
-        goto fail;
-    }
-    if (load_certificate(ctx->ssl, s, error) < 0) {
-        goto fail;
-    }
+    SSL_CTX_set_tlsext_servername_callback(ctx->front, on_server_name);
+    SSL_CTX_set_tlsext_servername_arg(ctx->front, ctx);
     *out = ctx;
     return 0;
-
-fail:
-    tls_context_destroy(ctx);
-    return -1;
 }
 
 void tls_context_destroy(struct tls_context *ctx)
 {
-    if (ctx) {
-        SSL_CTX_free(ctx->ssl);
-        free(ctx);
+    if (!ctx) {
+        return;
     }
+    if (ctx->front) {
+        SSL_CTX_set_tlsext_servername_arg(ctx->front, NULL);
+    }
+    SSL_CTX_free(ctx->front);
+    free_sets(ctx->sets, ctx->certs ? certs_sets(ctx->certs) : 0);
+    free(ctx);
 }
 
 /* One connection */
@@ -268,7 +231,7 @@ struct tls *tls_create(struct tls_context *ctx)
     if (!t) {
         return NULL;
     }
-    t->ssl = SSL_new(ctx->ssl);
+    t->ssl = SSL_new(ctx->front);
     BIO *bio = BIO_new(bio_method());
     if (!t->ssl || !bio) {
         BIO_free(bio);

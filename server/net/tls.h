@@ -1,6 +1,7 @@
 /* tls.h - OpenSSL as a step: bytes in, bytes out, never a socket.
- * A tls_context holds certificate, key and settings; the master makes it before anything is bound, and workers
- * inherit it by fork, so that session tickets of one worker are good in all. A tls is one connection's state. */
+ * A tls_context holds the settings and, for each host name, certificates; the master makes it before anything is bound,
+ * and workers inherit it by fork, so that session tickets of one worker are good in all. A tls is one connection's
+ * state. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,16 +9,23 @@
 #include <sys/types.h>
 
 struct buf;
+struct certs;
 struct settings;
 struct tls_context;
 struct tls;
 
-/* From settings certfile, keyfile, ciphers. On failure -1, and `error` has one clear sentence without a full stop that
- * names the file: missing, unreadable, not PEM, encrypted, or key and certificate do not match. */
-int tls_context_create(struct tls_context **out, const struct settings *s, struct buf *error);
+/* `s` and `certs` are borrowed and outlive the context, or until tls_context_use. On failure -1, and `error` has one
+ * clear sentence without a full stop. */
+int tls_context_create(struct tls_context **out, const struct settings *s, const struct certs *certs,
+                       struct buf *error);
+
+/* From now on these certificates are served, also to clients that have connected and not said yet which host they want;
+ * established connections, and session tickets, go on. 0 or -1 with a sentence, and then nothing has changed. */
+int tls_context_use(struct tls_context *ctx, const struct certs *certs, struct buf *error);
 void tls_context_destroy(struct tls_context *ctx); /* NULL is fine */
 
-/* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier. */
+/* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier,
+ * on the same thread. */
 struct tls *tls_create(struct tls_context *ctx);
 void tls_destroy(struct tls *t); /* NULL is fine */
 

@@ -23,6 +23,7 @@
 #include "server/process/news.h"
 #include "server/process/orders.h"
 #include "server/process/reexec.h"
+#include "server/process/renewal.h"
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
 
@@ -360,6 +361,7 @@ static int announce(struct master *m)
     if (!m->deps.handover) {
         log_info("Using worker: %s", m->deps.settings->threads > 1 ? "gthread" : "sync");
     }
+    renewal_announce(m->deps.renewal);
     return hooks->when_ready(hooks);
 }
 

@@ -19,6 +19,7 @@
 struct handover;
 struct launch;
 struct master;
+struct renewal;
 struct statsd;
 
 enum master_outcome {
@@ -35,6 +36,7 @@ struct master_deps { /* all borrowed, outlive the master */
     struct scoreboard *scoreboard;
     struct hooks *hooks;
     struct statsd *statsd;     /* NULL: none */
+    struct renewal *renewal;   /* NULL: no TLS */
     int *report_fd;            /* a daemon's (daemon.h): told when the workers are up */
     struct handover *handover; /* what the image before us left behind: its pipes are taken over; NULL: first start */
 };

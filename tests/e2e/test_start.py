@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import socket
+import subprocess
 
 import pytest
 
@@ -217,13 +219,22 @@ def files(tmp_path_factory):
     (folder / "text.crt").write_text("not a certificate\n")
     (folder / "empty.crt").write_text("")
     (folder / "cut.crt").write_text(good.cert.read_text()[:200])
+    (folder / "empty").mkdir()
+    (folder / "keyless").mkdir()
+    shutil.copy(good.cert, folder / "keyless")
+    lock = ["openssl", "pkey", "-in", good.key, "-aes128", "-passout", "pass:x", "-out", folder / "locked.key"]
+    subprocess.run(lock, check=True)
     return {"good": good.cert, "key": good.key, "other key": other.key, "folder": folder}
 
 
 CERTIFICATES = {
     "certificate missing": ("{folder}/none.crt", "{key}", r"none\.crt.*No such file"),
     "key missing": ("{good}", "{folder}/none.key", r"none\.key.*No such file"),
-    "certificate is a folder": ("{folder}", "{key}", r"not a file"),
+    "folder of certificates is empty": ("{folder}/empty", "{key}", r"/empty.*no certificate"),
+    "no file suits the pattern": ("{folder}/*.none", "{key}", r"\*\.none.*No such file"),
+    "folder of certificates has no key": ("{folder}/keyless", None, r"keyless.*no private key"),
+    "key is encrypted": ("{good}", "{folder}/locked.key", r"locked\.key.*passphrase"),
+    "certificate is no file": ("/dev/null", "{key}", r"/dev/null.*not a file"),
     "certificate is text": ("{folder}/text.crt", "{key}", r"text\.crt.*PEM"),
     "certificate is empty": ("{folder}/empty.crt", "{key}", r"empty\.crt.*PEM"),
     "certificate is cut": ("{folder}/cut.crt", "{key}", r"cut\.crt"),

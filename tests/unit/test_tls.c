@@ -1,4 +1,4 @@
-/* test_tls.c - mistakes with certificates at start; connections to an OpenSSL client, in pieces of all sizes. */
+/* test_tls.c - connections to an OpenSSL client, in pieces of all sizes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,45 +9,32 @@
 #include <errno.h>
 #include <ftw.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
-#include "server/base/log.h"
 #include "server/config/settings.h"
+#include "server/net/certload.h"
+#include "server/net/certs.h"
 #include "server/net/tls.h"
 
 static char dir[] = "/tmp/test-tls-XXXXXX";
 
 /* Files */
 
+static struct certs *stores[32]; /* until the end: contexts borrow them */
+static size_t n_stores;
+
 static void run(const char *command)
 {
     if (system(command) != 0) {
         fail_msg("cannot run: %s", command);
     }
-}
-
-/* A copy of the certificate `from` whose days are over, or have not come yet. */
-static int copy_with_dates(const char *from, const char *to, long begins, long ends)
-{
-    FILE *cert_file = fopen(from, "r"), *key_file = fopen("key.pem", "r"), *out = fopen(to, "w");
-    assert_true(cert_file && key_file && out);
-    X509 *cert = PEM_read_X509(cert_file, NULL, NULL, NULL);
-    EVP_PKEY *key = PEM_read_PrivateKey(key_file, NULL, NULL, NULL);
-    int ok = X509_gmtime_adj(X509_getm_notBefore(cert), begins) && X509_gmtime_adj(X509_getm_notAfter(cert), ends) &&
-             X509_sign(cert, key, EVP_sha256()) > 0 && PEM_write_X509(out, cert);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    fclose(cert_file);
-    fclose(key_file);
-    fclose(out);
-    return ok;
 }
 
 static int make_files(void **state)
@@ -59,15 +46,10 @@ static int make_files(void **state)
     run("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out cert.pem 2>log");
     run("openssl ecparam -name prime256v1 -genkey -noout -out eckey.pem 2>log");
     run("openssl req -x509 -key eckey.pem -days 2 -subj /CN=localhost -out eccert.pem 2>log");
-    run("openssl pkcs8 -topk8 -v2 aes-128-cbc -passout pass:x -in key.pem -out locked.pem 2>log");
-    run("openssl x509 -in cert.pem -outform DER -out cert.der 2>log");
-    run("cat key.pem cert.pem >both.pem; cat cert.pem eccert.pem >chain.pem; : >empty.pem; mkdir folder.pem");
-    run("sed 's/^MII...../*******/' cert.pem >garbled.pem; sed 's/^MII...../*******/' key.pem >garbledkey.pem");
-    run("cp key.pem secret.pem; cp cert.pem secretcert.pem; chmod 0 secret.pem secretcert.pem");
-    return copy_with_dates("cert.pem", "stale.pem", -7200, -3600) &&
-                   copy_with_dates("cert.pem", "early.pem", 3600, 7200)
-               ? 0
-               : -1;
+    run("openssl req -x509 -key eckey.pem -days 2 -subj /CN=other.example -out other.pem 2>log");
+    run("mkdir hosts; cat key.pem cert.pem >hosts/rsa.pem; cat eckey.pem eccert.pem >hosts/ec.pem");
+    run("cat eckey.pem other.pem >hosts/other.pem");
+    return 0;
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
@@ -79,120 +61,50 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static int remove_files(void **state)
 {
     (void)state;
+    while (n_stores > 0) {
+        certs_destroy(stores[--n_stores]);
+    }
     return chdir("/") < 0 ? -1 : nftw(dir, remove_one, 10, FTW_DEPTH | FTW_PHYS);
+}
+
+static const struct certs *store(const char *cert, const char *key)
+{
+    const struct certload from = {.certfile = cert, .keyfile = key, .host = "localhost"};
+    struct certloaded loaded;
+    struct buf error = {0}, warnings = {0};
+    if (certload(&loaded, &from, NULL, time(NULL), &warnings, &error) < 0) {
+        fail_msg("%s", buf_cstr(&error));
+    }
+    buf_finish(&warnings);
+    assert_true(n_stores < sizeof(stores) / sizeof(stores[0]));
+    stores[n_stores++] = loaded.certs;
+    return loaded.certs;
 }
 
 static struct tls_context *context(const char *cert, const char *key)
 {
-    struct settings s = {.certfile = (char *)cert, .keyfile = (char *)key};
+    static const struct settings plain;
     struct tls_context *ctx = NULL;
     struct buf error = {0};
-    if (tls_context_create(&ctx, &s, &error) < 0) {
+    if (tls_context_create(&ctx, &plain, store(cert, key), &error) < 0) {
         fail_msg("%s", buf_cstr(&error));
     }
     assert_int_equal(error.len, 0);
     return ctx;
 }
 
-/* The error has both words in it, and is half a sentence. */
-static void refuses(const struct settings *s, const char *what, const char *why)
-{
-    struct tls_context *ctx = NULL;
-    struct buf error = {0};
-    assert_int_equal(tls_context_create(&ctx, s, &error), -1);
-    assert_null(ctx);
-    const char *text = buf_cstr(&error);
-    if (!strstr(text, what) || !strstr(text, why) || text[error.len - 1] == '.' || strchr(text, '\n')) {
-        fail_msg("'%s' does not say '%s' of '%s'", text, why, what);
-    }
-    buf_finish(&error);
-    assert_int_equal(ERR_peek_error(), 0); /* nothing is left for whoever calls OpenSSL next */
-}
-
-static void test_mistakes_with_files_are_told_apart(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *cert, *key, *what, *why;
-    } table[] = {
-        {"missing.pem", "key.pem", "certfile 'missing.pem'", "No such file or directory"},
-        {"cert.pem", "missing.pem", "keyfile 'missing.pem'", "No such file or directory"},
-        {"missing.pem", NULL, "certfile 'missing.pem'", "No such file or directory"},
-        {"folder.pem", "key.pem", "certfile 'folder.pem'", "is not a file"},
-        {"cert.pem", "folder.pem", "keyfile 'folder.pem'", "is not a file"},
-        {"/dev/null", "key.pem", "certfile '/dev/null'", "is not a file"},
-        {"empty.pem", "key.pem", "certfile 'empty.pem'", "no certificate in PEM format"},
-        {"cert.der", "key.pem", "certfile 'cert.der'", "no certificate in PEM format"},
-        {"key.pem", "key.pem", "certfile 'key.pem'", "no certificate in PEM format"},
-        {"garbled.pem", "key.pem", "certfile 'garbled.pem'", "cannot be used"},
-        {"cert.pem", "empty.pem", "'empty.pem'", "no private key in PEM format"},
-        {"cert.pem", "cert.pem", "'cert.pem'", "no private key in PEM format"},
-        {"cert.pem", NULL, "'cert.pem'", "no private key in PEM format"},
-        {"cert.pem", "garbledkey.pem", "'garbledkey.pem'", "cannot be used"},
-        {"cert.pem", "locked.pem", "'locked.pem'", "encrypted with a passphrase"},
-        {"cert.pem", "eckey.pem", "'eckey.pem'", "does not belong to the certificate in 'cert.pem'"},
-        {"eccert.pem", "key.pem", "'key.pem'", "does not belong to the certificate in 'eccert.pem'"},
-    };
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        struct settings s = {.certfile = (char *)table[i].cert, .keyfile = (char *)table[i].key};
-        refuses(&s, table[i].what, table[i].why);
-    }
-}
-
-static void test_unreadable_file_is_named(void **state)
-{
-    (void)state;
-    struct settings cert = {.certfile = "secretcert.pem", .keyfile = "key.pem"};
-    struct settings key = {.certfile = "cert.pem", .keyfile = "secret.pem"};
-    uid_t us = geteuid();
-    run("chmod 644 key.pem");
-    if (us == 0) {
-        assert_int_equal(seteuid(65534), 0); /* root may read everything */
-    }
-    refuses(&cert, "certfile 'secretcert.pem'", "Permission denied");
-    refuses(&key, "keyfile 'secret.pem'", "Permission denied");
-    assert_int_equal(seteuid(us), 0);
-}
-
 static void test_unknown_ciphers_are_refused(void **state)
 {
     (void)state;
-    struct settings s = {.certfile = "cert.pem", .keyfile = "key.pem", .ciphers = "NO-SUCH-CIPHER"};
-    refuses(&s, "ciphers 'NO-SUCH-CIPHER'", "no cipher match");
-}
-
-static void test_good_files_of_every_kind_are_taken(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *cert, *key;
-    } table[] = {{"cert.pem", "key.pem"},
-                 {"eccert.pem", "eckey.pem"},
-                 {"both.pem", NULL},
-                 {"both.pem", "key.pem"},
-                 {"chain.pem", "key.pem"}};
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        tls_context_destroy(context(table[i].cert, table[i].key));
-    }
+    struct settings s = {.ciphers = "NO-SUCH-CIPHER"};
+    struct tls_context *ctx = NULL;
+    struct buf error = {0};
+    assert_int_equal(tls_context_create(&ctx, &s, store("cert.pem", "key.pem"), &error), -1);
+    assert_null(ctx);
+    assert_string_equal(buf_cstr(&error), "ciphers 'NO-SUCH-CIPHER': no cipher match");
+    buf_finish(&error);
+    assert_int_equal(ERR_peek_error(), 0); /* nothing is left for whoever calls OpenSSL next */
     tls_context_destroy(NULL);
-}
-
-static void test_certificate_out_of_its_time_is_served_with_a_warning(void **state)
-{
-    (void)state;
-    char text[1000] = {0};
-    assert_int_equal(log_open("warnings", LOG_LEVEL_INFO), 0);
-    tls_context_destroy(context("cert.pem", "key.pem"));
-    tls_context_destroy(context("stale.pem", "key.pem"));
-    tls_context_destroy(context("early.pem", "key.pem"));
-    log_close();
-    FILE *file = fopen("warnings", "r");
-    assert_non_null(file);
-    assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
-    fclose(file);
-    assert_non_null(strstr(text, "[WARNING] The certificate in stale.pem has expired"));
-    assert_non_null(strstr(text, "[WARNING] The certificate in early.pem is not valid yet"));
-    assert_null(strstr(text, "cert.pem"));
 }
 
 /* Connections */
@@ -384,14 +296,59 @@ static void test_connection_outlives_its_context(void **state)
     close_pair(&p);
 }
 
-static void test_whole_chain_is_sent(void **state)
+/* The common name and the kind of key of what a client gets that asks for `name`. */
+static void gets(struct tls_context *ctx, const char *name, const char *algorithms, const char *common, int type)
+{
+    struct pair p;
+    char subject[100];
+    open_pair(&p, ctx, 1000);
+    SSL_CTX_set1_sigalgs_list(p.client_ctx, algorithms);
+    open_client(&p);
+    SSL_set_tlsext_host_name(p.client, name);
+    handshake(&p);
+    X509 *cert = SSL_get1_peer_certificate(p.client);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, subject, sizeof(subject));
+    assert_string_equal(subject, common);
+    assert_int_equal(EVP_PKEY_get_base_id(X509_get0_pubkey(cert)), type);
+    X509_free(cert);
+    close_pair(&p);
+}
+
+#define ANY "ECDSA+SHA256:RSA-PSS+SHA256"
+
+static void test_client_gets_the_certificate_of_the_host_it_asks_for(void **state)
 {
     (void)state;
-    struct tls_context *ctx = context("chain.pem", "key.pem");
+    struct tls_context *ctx = context("hosts", NULL);
+    gets(ctx, "localhost", ANY, "localhost", EVP_PKEY_EC);
+    gets(ctx, "localhost", "RSA-PSS+SHA256", "localhost", EVP_PKEY_RSA);
+    gets(ctx, "other.example", ANY, "other.example", EVP_PKEY_EC);
+    gets(ctx, "OTHER.example", ANY, "other.example", EVP_PKEY_EC);
+    gets(ctx, "unknown.example", ANY, "localhost", EVP_PKEY_EC);
+    gets(ctx, NULL, "RSA-PSS+SHA256", "localhost", EVP_PKEY_RSA);
+    tls_context_destroy(ctx);
+}
+
+static void test_renewal_reaches_a_client_that_has_not_said_what_it_wants(void **state)
+{
+    (void)state;
+    struct tls_context *ctx = context("cert.pem", "key.pem");
+    struct buf error = {0};
     struct pair p;
-    connect_pair(&p, ctx, 1000);
-    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(p.client)), 2);
+    open_pair(&p, ctx, 1000);
+    open_client(&p);
+    SSL_set_tlsext_host_name(p.client, "other.example");
+    assert_int_equal(tls_context_use(ctx, store("hosts", NULL), &error), 0);
+    handshake(&p);
+    char subject[100];
+    X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_get0_peer_certificate(p.client)), NID_commonName, subject,
+                              sizeof(subject));
+    assert_string_equal(subject, "other.example");
+    assert_int_equal(tls_context_use(ctx, store("cert.pem", "key.pem"), &error), 0);
+    assert_int_equal(tls_write(p.server, "hello", 5, &p.out), 0);
+    client_reads(&p, "hello", 5);
     close_pair(&p);
+    gets(ctx, "other.example", ANY, "localhost", EVP_PKEY_RSA);
     tls_context_destroy(ctx);
 }
 
@@ -426,7 +383,7 @@ static void test_protocol_is_agreed_on_by_alpn(void **state)
     tls_context_destroy(ctx);
 }
 
-static void test_session_of_one_connection_is_resumed_in_another(void **state)
+static void test_session_is_resumed_also_after_a_renewal(void **state)
 {
     (void)state;
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -445,6 +402,8 @@ static void test_session_of_one_connection_is_resumed_in_another(void **state)
         SSL_shutdown(first.client); /* else OpenSSL takes the session for a broken one */
         close_pair(&first);
 
+        struct buf error = {0};
+        assert_int_equal(tls_context_use(ctx, store("eccert.pem", "eckey.pem"), &error), 0);
         open_pair(&second, ctx, 1000);
         SSL_CTX_set_max_proto_version(second.client_ctx, versions[v]);
         open_client(&second);
@@ -633,17 +592,14 @@ static void test_writing_nothing_sends_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mistakes_with_files_are_told_apart),
-        cmocka_unit_test(test_unreadable_file_is_named),
         cmocka_unit_test(test_unknown_ciphers_are_refused),
-        cmocka_unit_test(test_good_files_of_every_kind_are_taken),
-        cmocka_unit_test(test_certificate_out_of_its_time_is_served_with_a_warning),
         cmocka_unit_test(test_bytes_pass_both_ways_however_they_are_cut),
         cmocka_unit_test(test_both_kinds_of_key_serve),
         cmocka_unit_test(test_connection_outlives_its_context),
-        cmocka_unit_test(test_whole_chain_is_sent),
+        cmocka_unit_test(test_client_gets_the_certificate_of_the_host_it_asks_for),
+        cmocka_unit_test(test_renewal_reaches_a_client_that_has_not_said_what_it_wants),
         cmocka_unit_test(test_protocol_is_agreed_on_by_alpn),
-        cmocka_unit_test(test_session_of_one_connection_is_resumed_in_another),
+        cmocka_unit_test(test_session_is_resumed_also_after_a_renewal),
         cmocka_unit_test(test_old_versions_are_refused_with_an_alert),
         cmocka_unit_test(test_plain_http_is_recognised),
         cmocka_unit_test(test_garbage_breaks_the_connection_at_any_time),

@@ -1,0 +1,644 @@
+/* certload.c - reads the certificate store from files. */
+#include "server/net/certload.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/buf.h"
+#include "server/net/certfiles.h"
+#include "server/net/certs.h"
+#include "server/net/pemfile.h"
+
+#define BYTES_MAX (32 * 1024 * 1024) /* that are read in all */
+#define CERTS_MAX 2000
+#define KEYS_MAX 500
+#define FAULTS_SHOWN 5
+
+struct source { /* what one setting names */
+    const char *setting, *where;
+    struct certfiles files;
+    struct pemfile *read; /* owned; of each file what is in it */
+    size_t n_certs, n_keys;
+    size_t faults; /* files that could not be used */
+};
+
+struct loading {
+    const struct certload *from;
+    time_t now;
+    struct source certs, keys; /* keys.where NULL: the keys are among the certificates */
+    struct buf *warnings, *error;
+    X509 **known; /* owned, the list only: all certificates that were found */
+    size_t n_known;
+    struct certpair *pairs; /* owned */
+    size_t n_pairs;
+};
+
+static int fail(struct loading *l)
+{
+    l->error->len = 0;
+    buf_puts(l->error, "out of memory");
+    return -1;
+}
+
+/* --- Reading -------------------------------------------------------------------------------------------------------
+ */
+
+static void say(struct buf *b, const char *before, const char *path, const char *after)
+{
+    buf_puts(b, before);
+    cert_print(b, path);
+    buf_puts(b, after);
+}
+
+/* Why nothing can be read there, and what to do. */
+static void explain_read(struct buf *b, const char *path, int r)
+{
+    if (r == -ENOTSUP) {
+        say(b, "'", path, "' is not a file; name a file in PEM format, or a folder of such files");
+        return;
+    }
+    say(b, "'", path, "' cannot be read: ");
+    buf_puts(b, r == -EFBIG ? "it is too large for a certificate" : strerror(-r));
+    if (r == -EACCES) {
+        buf_puts(b, "; run cwsgi as a user who may read it, or change its rights");
+    } else if (r == -ENOENT) {
+        buf_puts(b, "; name a file, a folder or a pattern of files that are there");
+    }
+}
+
+static void explain_locked(struct buf *b, const char *path)
+{
+    say(b, "the private key in '", path, "' is encrypted with a passphrase");
+    say(b, ": store it without one, by openssl pkey -in ", path, " -out NEWFILE");
+}
+
+/* A sentence about a file that holds something for us that cannot be used. False: there is none to say. */
+static bool explain_content(struct buf *b, const struct pemfile *f, const char *path, bool keys)
+{
+    if (f->cert_fault) {
+        say(b, "the certificate in '", path, "' cannot be used: ");
+        buf_puts(b, f->cert_fault);
+        buf_puts(b, "; it may be half-written or damaged: get a whole copy");
+    } else if (keys && f->key_fault) {
+        say(b, "the private key in '", path, "' cannot be used: ");
+        buf_puts(b, f->key_fault);
+        buf_puts(b, "; it may be half-written or damaged: get a whole copy");
+    } else if (keys && f->locked) {
+        explain_locked(b, path);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* In a folder, a line for the log; at most a few. */
+static void note_fault(struct loading *l, struct source *s, const char *path, const struct pemfile *f, int r)
+{
+    struct buf text = {0};
+    bool any = true;
+    if (r < 0) {
+        explain_read(&text, path, r);
+    } else {
+        any = explain_content(&text, f, path, true);
+    }
+    if (any && s->faults++ < FAULTS_SHOWN) {
+        buf_printf(l->warnings, "Not used: %s\n", buf_cstr(&text) ? text.data : path);
+    }
+    buf_finish(&text);
+}
+
+/* What the setting names just so must be good. */
+static int check_given(struct loading *l, const struct source *s, const char *path, const struct pemfile *f, int r)
+{
+    bool for_certs = s == &l->certs, for_keys = s == &l->keys || !l->keys.where;
+    if (r < 0) {
+        buf_printf(l->error, "%s ", s->setting);
+        explain_read(l->error, path, r);
+        return -1;
+    }
+    if (for_certs && f->n_certs == 0 && !f->cert_fault) {
+        buf_printf(l->error, "%s ", s->setting);
+        say(l->error, "'", path, "' holds no certificate in PEM format");
+        if (f->der) {
+            say(l->error, "; it looks like DER: convert it by openssl x509 -inform der -in ", path, " -out NEWFILE");
+        } else {
+            buf_puts(l->error, "; name one that has a line -----BEGIN CERTIFICATE-----");
+        }
+        return -1;
+    }
+    if ((for_certs && f->cert_fault) || (for_keys && f->n_keys == 0 && (f->key_fault || f->locked))) {
+        struct pemfile part = *f;
+        part.cert_fault = for_certs ? f->cert_fault : NULL;
+        buf_printf(l->error, "%s: ", s->setting);
+        explain_content(l->error, &part, path, for_keys);
+        return -1;
+    }
+    if (for_keys && f->n_keys == 0) {
+        say(l->error, "'", path, "' holds no private key in PEM format");
+        buf_puts(l->error, s == &l->keys ? "; name one that has a line -----BEGIN PRIVATE KEY-----"
+                                         : "; name the file that holds it with keyfile");
+        return -1;
+    }
+    return 0;
+}
+
+static int read_source(struct loading *l, struct source *s)
+{
+    int r = certfiles_find(&s->files, s->where);
+    if (r < 0) {
+        if (r == -ENOMEM) {
+            return fail(l);
+        }
+        buf_printf(l->error, "%s ", s->setting);
+        explain_read(l->error, s->where, r);
+        return -1;
+    }
+    s->read = calloc(s->files.n + 1, sizeof(*s->read));
+    if (!s->read) {
+        return fail(l);
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < s->files.n; i++) {
+        const struct certfile *file = &s->files.list[i];
+        struct pemfile *f = &s->read[i];
+        if (bytes > BYTES_MAX || s->n_certs > CERTS_MAX || s->n_keys > KEYS_MAX) {
+            s->files.cut = true;
+            break;
+        }
+        bytes += file->size;
+        r = pemfile_read(f, file->path);
+        s->n_certs += f->n_certs;
+        s->n_keys += f->n_keys;
+        if (r == -ENOMEM) {
+            return fail(l);
+        }
+        if (file->given) {
+            if (check_given(l, s, file->path, f, r) < 0) {
+                return -1;
+            }
+        } else {
+            note_fault(l, s, file->path, f, r);
+        }
+    }
+    return 0;
+}
+
+static void note_bounds(struct loading *l, const struct source *s)
+{
+    if (s->faults > FAULTS_SHOWN) {
+        buf_printf(l->warnings, "Not used: %zu more files in %s\n", s->faults - FAULTS_SHOWN, s->where);
+    }
+    if (s->files.cut) {
+        say(l->warnings, "There are more files in ", s->where,
+            " than cwsgi looks at: give it a folder that holds certificates and keys only\n");
+    }
+    if (s->files.unreadable) {
+        say(l->warnings, "The folder ", s->files.unreadable, " cannot be read\n");
+    }
+}
+
+static void finish_source(struct source *s)
+{
+    for (size_t i = 0; s->read && i < s->files.n; i++) {
+        pemfile_finish(&s->read[i]);
+    }
+    free(s->read);
+    certfiles_finish(&s->files);
+}
+
+/* --- Pairing -------------------------------------------------------------------------------------------------------
+ */
+
+static struct source *source_of_keys(struct loading *l)
+{
+    return l->keys.where ? &l->keys : &l->certs;
+}
+
+static EVP_PKEY *find_key(struct loading *l, X509 *cert, const char **path)
+{
+    struct source *s = source_of_keys(l);
+    EVP_PKEY *public = X509_get0_pubkey(cert);
+    for (size_t i = 0; public && i < s->files.n; i++) {
+        for (size_t k = 0; k < s->read[i].n_keys; k++) {
+            if (EVP_PKEY_eq(public, s->read[i].keys[k]) == 1) {
+                *path = s->files.list[i].path;
+                return s->read[i].keys[k];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* NULL: OpenSSL takes the pair as it is to be used; else why not. */
+static const char *weakness(const struct loading *l, const struct certpair *p)
+{
+    const char *why = NULL;
+    SSL_CTX *scratch = SSL_CTX_new(TLS_server_method());
+    if (scratch && l->from->ciphers) {
+        SSL_CTX_set_cipher_list(scratch, l->from->ciphers); /* it may say @SECLEVEL=... */
+    }
+    ERR_clear_error();
+    if (!scratch || SSL_CTX_use_cert_and_key(scratch, p->cert, p->key, NULL, 0) != 1) {
+        unsigned long code = ERR_peek_last_error();
+        why = code ? ERR_reason_error_string(code) : NULL;
+        why = why ? why : "OpenSSL refuses it";
+    }
+    ERR_clear_error();
+    SSL_CTX_free(scratch);
+    return why;
+}
+
+static bool is_paired(const struct loading *l, X509 *cert)
+{
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        if (X509_cmp(l->pairs[i].cert, cert) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* 1: added; 0: it cannot be used; -1: an error. */
+static int add_pair(struct loading *l, const struct certfile *file, const struct pemfile *f, size_t at, EVP_PKEY *key,
+                    const char *key_path)
+{
+    struct certpair *more = reallocarray(l->pairs, l->n_pairs + 1, sizeof(*more));
+    if (!more) {
+        return fail(l);
+    }
+    l->pairs = more;
+    struct certpair *p = &more[l->n_pairs];
+    if (certpair_init(p, f->certs[at], key, file->path, key_path) < 0) {
+        return fail(l);
+    }
+    p->modified = file->modified;
+    const char *why = weakness(l, p);
+    if (why) {
+        struct buf *to = file->given ? l->error : l->warnings;
+        say(to, file->given ? "certfile '" : "Not used: the certificate in '", file->path, "' cannot be used: ");
+        buf_puts(to, why);
+        buf_puts(to, file->given ? "; get another one" : "\n");
+        certpair_finish(p);
+        return file->given ? -1 : 0;
+    }
+    l->n_pairs++;
+    return 1;
+}
+
+static int make_pairs(struct loading *l)
+{
+    struct source *s = &l->certs;
+    l->known = calloc(s->n_certs + 1, sizeof(*l->known));
+    if (!l->known) {
+        return fail(l);
+    }
+    for (size_t i = 0; i < s->files.n; i++) {
+        for (size_t k = 0; k < s->read[i].n_certs; k++) {
+            X509 *cert = s->read[i].certs[k];
+            const char *path = NULL;
+            EVP_PKEY *key = find_key(l, cert, &path);
+            l->known[l->n_known++] = cert;
+            if (key && !is_paired(l, cert) && add_pair(l, &s->files.list[i], &s->read[i], k, key, path) < 0) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* There is no pair at all: why? */
+static int explain_none(struct loading *l)
+{
+    const struct source *s = &l->certs, *k = source_of_keys(l);
+    if (s->files.n == 1 && s->files.list[0].given && k->files.n == 1 && k->files.list[0].given) {
+        say(l->error, "the private key in '", k->files.list[0].path, "' does not belong to the certificate in '");
+        cert_print(l->error, s->files.list[0].path);
+        buf_puts(l->error, "'; name the key that the certificate was made for");
+        return -1;
+    }
+    if (s->n_certs == 0) {
+        say(l->error, "certfile '", s->where, "' holds no certificate in PEM format");
+    } else if (k->n_keys == 0) {
+        buf_printf(l->error, "%s ", k == s ? "certfile" : "keyfile");
+        say(l->error, "'", k->where, "' holds no private key in PEM format");
+    } else {
+        buf_printf(l->error, "none of the %zu private keys in '", k->n_keys);
+        say(l->error, "", k->where, "' belongs to one of the ");
+        buf_printf(l->error, "%zu certificates in '", s->n_certs);
+        say(l->error, "", s->where, "'");
+    }
+    const char *reason = l->warnings->len > 0 ? buf_cstr(l->warnings) : NULL;
+    if (reason) { /* the first is enough here */
+        size_t skip = strncmp(reason, "Not used: ", 10) == 0 ? 10 : 0;
+        buf_printf(l->error, "; %.*s", (int)strcspn(reason + skip, "\n"), reason + skip);
+    } else {
+        buf_puts(l->error, "; put a certificate and its private key there, each in PEM format");
+    }
+    return -1;
+}
+
+/* --- Choosing ------------------------------------------------------------------------------------------------------
+ */
+
+static int compare(long a, long b)
+{
+    return (a > b) - (a < b);
+}
+
+/* The better one first: newest by what it says itself, then by its file. */
+static int by_age(const void *a, const void *b)
+{
+    const struct certpair *p = a, *q = b;
+    int order = compare(q->not_before, p->not_before);
+    order = order ? order : compare(q->modified.tv_sec, p->modified.tv_sec);
+    order = order ? order : compare(q->modified.tv_nsec, p->modified.tv_nsec);
+    order = order ? order : compare(q->not_after, p->not_after);
+    return order ? order : strcmp(p->cert_path, q->cert_path);
+}
+
+static bool any_valid(const struct loading *l)
+{
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        if (certpair_is_valid(&l->pairs[i], l->now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is out of its time goes, unless there is nothing else: a stale certificate is better than no site. */
+static void drop_invalid(struct loading *l)
+{
+    size_t n = 0;
+    bool drop = any_valid(l);
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        if (drop && !certpair_is_valid(&l->pairs[i], l->now)) {
+            certpair_finish(&l->pairs[i]);
+        } else {
+            l->pairs[n++] = l->pairs[i];
+        }
+    }
+    l->n_pairs = n;
+}
+
+static time_t next_change(const struct loading *l)
+{
+    time_t next = 0;
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        const time_t times[] = {l->pairs[i].not_before, l->pairs[i].not_after};
+        for (size_t k = 0; k < 2; k++) {
+            if (times[k] > l->now && (next == 0 || times[k] < next)) {
+                next = times[k];
+            }
+        }
+    }
+    return next;
+}
+
+/* Is the file still one of a pair's? Then what it held before was replaced on purpose. */
+static bool is_replaced(const struct loading *l, const struct certpair *old)
+{
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        if (X509_cmp(l->pairs[i].cert, old->cert) == 0 || strcmp(l->pairs[i].cert_path, old->cert_path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What serves now and is not in the files any more, behind what is. */
+static int keep_old(struct loading *l, const struct certs *before)
+{
+    size_t n = l->certs.files.n == 1 && l->certs.files.list[0].given ? 0 : certs_count(before), fresh = l->n_pairs;
+    struct certpair *more = reallocarray(l->pairs, fresh + n + 1, sizeof(*more));
+    if (!more) {
+        return fail(l);
+    }
+    l->pairs = more;
+    size_t end = fresh;
+    for (size_t i = 0; i < n; i++) {
+        const struct certpair *old = certs_pair(before, i);
+        if (certpair_is_valid(old, l->now) && !is_replaced(l, old)) {
+            if (certpair_copy(&more[end], old) < 0) {
+                return fail(l);
+            }
+            more[end++].kept = true;
+            l->n_pairs = end;
+        }
+    }
+    return 0;
+}
+
+static const struct pemfile *file_of(const struct loading *l, const struct certpair *p, bool *given)
+{
+    for (size_t i = 0; i < l->certs.files.n; i++) {
+        if (strcmp(l->certs.files.list[i].path, p->cert_path) == 0) {
+            *given = l->certs.files.list[i].given;
+            return &l->certs.read[i];
+        }
+    }
+    return NULL;
+}
+
+static int complete_chains(struct loading *l)
+{
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        struct certpair *p = &l->pairs[i];
+        bool given;
+        const struct pemfile *f = p->kept ? NULL : file_of(l, p, &given);
+        if (f && certpair_complete(p, l->known, l->n_known, f->certs, f->n_certs, l->now) < 0) {
+            return fail(l);
+        }
+    }
+    return 0;
+}
+
+/* --- Warnings ------------------------------------------------------------------------------------------------------
+ */
+
+/* RFC 8446 4.4.2: the certificate first, each further one certifies one before it. */
+static bool is_in_order(const struct certpair *p, const struct pemfile *f)
+{
+    if (X509_cmp(f->certs[0], p->cert) != 0) {
+        return false;
+    }
+    for (size_t i = 1; i < f->n_certs; i++) {
+        bool fits = false;
+        for (size_t k = 0; k < i && !fits; k++) {
+            fits = X509_check_issued(f->certs[i], f->certs[k]) == X509_V_OK;
+        }
+        if (!fits) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the machine knows who signed the end of the chain. */
+static bool is_trusted_here(X509 *top)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    X509 *issuer = NULL;
+    bool found = store && ctx && X509_STORE_set_default_paths(store) == 1 &&
+                 X509_STORE_CTX_init(ctx, store, top, NULL) == 1 && X509_STORE_CTX_get1_issuer(&issuer, ctx, top) == 1;
+    X509_free(issuer);
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    ERR_clear_error();
+    return found;
+}
+
+static void warn_of_chain(struct loading *l, const struct certpair *p)
+{
+    bool given = false;
+    const struct pemfile *f = file_of(l, p, &given);
+    X509 *top = certpair_top(p);
+    char name[200];
+    if (f && given && !is_in_order(p, f)) {
+        say(l->warnings, "The certificates in ", p->cert_path,
+            " are out of order, or some do not belong to the chain: ");
+        buf_puts(l->warnings, "put the server's own first, then its issuer's, and so on; they are served so\n");
+    }
+    if (X509_check_issued(top, top) != X509_V_OK && !is_trusted_here(top)) {
+        X509_NAME_oneline(X509_get_issuer_name(top), name, sizeof(name));
+        say(l->warnings, "The chain of the certificate in ", p->cert_path, " is incomplete: the certificate of '");
+        say(l->warnings, "", name, "' is not there, and clients that do not know it will refuse the connection; ");
+        buf_puts(l->warnings, "add it to the file or the folder\n");
+    }
+}
+
+static void warn_of_pair(struct loading *l, const struct certpair *p)
+{
+    if (p->kept) {
+        say(l->warnings, "The certificate in ", p->cert_path, " is not there any more, nor another one for ");
+        say(l->warnings, "", p->names[0], ": the one in memory goes on serving\n");
+    } else if (l->now >= p->not_after) {
+        say(l->warnings, "The certificate in ", p->cert_path, " has expired: clients will refuse it\n");
+    } else if (l->now < p->not_before) {
+        say(l->warnings, "The certificate in ", p->cert_path, " is not valid yet: clients will refuse it\n");
+    }
+    if (!p->kept) {
+        warn_of_chain(l, p);
+    }
+}
+
+/* A certificate without a key that would serve better than what serves: its key may have been forgotten. */
+static int warn_of_keyless(struct loading *l, const struct certs *certs)
+{
+    size_t shown = 0;
+    for (size_t i = 0; i < l->certs.files.n; i++) {
+        const char *path = l->certs.files.list[i].path;
+        X509 *cert = l->certs.read[i].n_certs > 0 ? l->certs.read[i].certs[0] : NULL;
+        struct certpair p;
+        const char *key_path;
+        if (!cert || find_key(l, cert, &key_path)) {
+            continue;
+        }
+        if (certpair_init(&p, cert, X509_get0_pubkey(cert), path, path) < 0) {
+            return fail(l);
+        }
+        bool wanted = false;
+        if (certpair_is_valid(&p, l->now) && certs_covers(certs, p.names[0])) {
+            const struct certpair *now = certs_pair(certs, certs_set(certs, certs_find(certs, p.names[0]))->pair[0]);
+            p.modified = l->certs.files.list[i].modified;
+            wanted = by_age(&p, now) < 0;
+        }
+        if (wanted && shown++ < FAULTS_SHOWN) {
+            say(l->warnings, "Not used: the certificate in '", path, "' is newer than the one that serves ");
+            say(l->warnings, "", p.names[0], ", but its private key is not there\n");
+        }
+        certpair_finish(&p);
+    }
+    return 0;
+}
+
+static int warn(struct loading *l, const struct certs *certs)
+{
+    for (size_t i = 0; i < certs_count(certs); i++) {
+        warn_of_pair(l, certs_pair(certs, i));
+    }
+    if (l->from->host && !certs_covers(certs, l->from->host)) {
+        say(l->warnings, "No certificate covers ", l->from->host, ", the cert_host: ");
+        say(l->warnings, "the one for ", certs_pair(certs, certs_set(certs, 0)->pair[0])->names[0], " serves\n");
+    }
+    return warn_of_keyless(l, certs);
+}
+
+/* --- All of it -----------------------------------------------------------------------------------------------------
+ */
+
+static int choose(struct loading *l, struct certloaded *out, const struct certs *before)
+{
+    time_t next = next_change(l);
+    drop_invalid(l);
+    qsort(l->pairs, l->n_pairs, sizeof(*l->pairs), by_age);
+    if (complete_chains(l) < 0 || (before && keep_old(l, before) < 0)) {
+        return -1;
+    }
+    out->next = next_change(l); /* now with those from memory */
+    out->next = next > 0 && (out->next == 0 || next < out->next) ? next : out->next;
+    size_t newest = 0;
+    for (size_t i = 1; i < l->n_pairs; i++) {
+        newest = by_age(&l->pairs[i], &l->pairs[newest]) < 0 ? i : newest;
+    }
+    int r = certs_create(&out->certs, l->pairs, l->n_pairs, l->from->host, newest);
+    l->pairs = NULL; /* taken over */
+    l->n_pairs = 0;
+    return r < 0 ? fail(l) : 0;
+}
+
+int certload(struct certloaded *out, const struct certload *from, const struct certs *before, time_t now,
+             struct buf *warnings, struct buf *error)
+{
+    struct loading l = {
+        .from = from,
+        .now = now,
+        .certs = {.setting = "certfile", .where = from->certfile},
+        .keys = {.setting = "keyfile", .where = from->keyfile},
+        .warnings = warnings,
+        .error = error,
+    };
+    *out = (struct certloaded){0};
+    int r = read_source(&l, &l.certs);
+    r = r == 0 && l.keys.where ? read_source(&l, &l.keys) : r;
+    if (r == 0) {
+        note_bounds(&l, &l.certs);
+        note_bounds(&l, &l.keys);
+        r = make_pairs(&l);
+    }
+    r = r == 0 && l.n_pairs == 0 ? explain_none(&l) : r;
+    r = r == 0 ? choose(&l, out, before) : r;
+    r = r == 0 ? warn(&l, out->certs) : r;
+    if (r < 0) {
+        certs_destroy(out->certs);
+        *out = (struct certloaded){0};
+    }
+    for (size_t i = 0; i < l.n_pairs; i++) {
+        certpair_finish(&l.pairs[i]);
+    }
+    free(l.pairs);
+    free(l.known);
+    finish_source(&l.certs);
+    finish_source(&l.keys);
+    ERR_clear_error();
+    return r;
+}
+
+uint64_t certload_print(const struct certload *from)
+{
+    struct certfiles files = {0};
+    files.print = UINT64_C(14695981039346656037);
+    certfiles_find(&files, from->certfile);
+    if (from->keyfile) {
+        certfiles_find(&files, from->keyfile);
+    }
+    uint64_t print = files.print;
+    certfiles_finish(&files);
+    return print;
+}
