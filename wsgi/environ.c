@@ -30,6 +30,8 @@ enum key {
     KEY_PROXY_ADDR,
     KEY_PROXY_PORT,
     KEY_HTTPS,
+    KEY_SSL_PROTOCOL,
+    KEY_SSL_CIPHER,
     KEY_VERSION,
     KEY_URL_SCHEME,
     KEY_INPUT,
@@ -58,6 +60,8 @@ static const char *const key_names[KEY_COUNT] = {
     [KEY_PROXY_ADDR] = "PROXY_ADDR",
     [KEY_PROXY_PORT] = "PROXY_PORT",
     [KEY_HTTPS] = "HTTPS",
+    [KEY_SSL_PROTOCOL] = "SSL_PROTOCOL",
+    [KEY_SSL_CIPHER] = "SSL_CIPHER",
     [KEY_VERSION] = "wsgi.version",
     [KEY_URL_SCHEME] = "wsgi.url_scheme",
     [KEY_INPUT] = "wsgi.input",
@@ -76,7 +80,7 @@ static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE
  * Comparing is several times cheaper than making and freeing a str. */
 #define REMEMBERED_MAX 256
 
-enum text { TEXT_REMOTE_ADDR = HEADER_COUNT, TEXT_SERVER_NAME, TEXT_COUNT };
+enum text { TEXT_REMOTE_ADDR = HEADER_COUNT, TEXT_SERVER_NAME, TEXT_SSL_PROTOCOL, TEXT_SSL_CIPHER, TEXT_COUNT };
 
 struct environ {
     PyObject *base[2];               /* owned: what all requests share, [1] over TLS */
@@ -446,6 +450,10 @@ static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
         status |= put(dict, e->keys[KEY_SERVER_PORT], server_port(e, p->server_port));
     } else {
         status |= put_server_of_host(e, dict, x);
+    }
+    if (p->tls_version) {
+        status |= put(dict, e->keys[KEY_SSL_PROTOCOL], remembered(e, TEXT_SSL_PROTOCOL, str_of(p->tls_version)));
+        status |= put(dict, e->keys[KEY_SSL_CIPHER], remembered(e, TEXT_SSL_CIPHER, str_of(p->tls_cipher)));
     }
     if (p->proxied) {
         status |= put_proxy(e, dict, p->proxied);

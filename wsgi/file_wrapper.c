@@ -34,8 +34,18 @@ static bool is_io(PyObject *io, PyObject *object, const char *class_name)
     return r == 1;
 }
 
-/* False for what has a descriptor but gives out other bytes than lie in the file: GzipFile and its kin, text files.
- * They all are of io's kind, but neither raw files nor buffers over such. */
+static bool is_exactly(PyObject *io, PyObject *object, const char *class_name)
+{
+    PyObject *class = PyObject_GetAttrString(io, class_name);
+    bool yes = class == (PyObject *)Py_TYPE(object);
+
+    Py_XDECREF(class);
+    PyErr_Clear();
+    return yes;
+}
+
+/* False for what has a descriptor but may give out other bytes than lie in the file: GzipFile and its kin, text files,
+ * classes that were derived from io's. They all are of io's kind, but neither raw files nor buffers over such. */
 static bool gives_its_bytes(PyObject *filelike)
 {
     bool yes = false;
@@ -45,13 +55,13 @@ static bool gives_its_bytes(PyObject *filelike)
         PyErr_Clear();
         return false;
     }
-    if (is_io(io, filelike, "BufferedReader") || is_io(io, filelike, "BufferedRandom")) {
+    if (is_exactly(io, filelike, "BufferedReader") || is_exactly(io, filelike, "BufferedRandom")) {
         PyObject *raw = PyObject_GetAttrString(filelike, "raw");
         PyErr_Clear();
-        yes = raw && is_io(io, raw, "FileIO");
+        yes = raw && is_exactly(io, raw, "FileIO");
         Py_XDECREF(raw);
     } else {
-        yes = is_io(io, filelike, "FileIO") || !is_io(io, filelike, "IOBase");
+        yes = is_exactly(io, filelike, "FileIO") || !is_io(io, filelike, "IOBase");
     }
     Py_DECREF(io);
     return yes;

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#include "server/base/log.h"
 #include "server/http/exchange.h"
 #include "wsgi/lend.h"
 #include "wsgi/module.h"
@@ -19,6 +20,13 @@ static struct start_response *request_of(PyObject *object)
 
     if (!s) {
         PyErr_SetString(PyExc_ValueError, "the request has ended");
+        return NULL;
+    }
+    /* While the application's thread waits for its client, the loop has the response: nobody else may touch it. */
+    if (!pthread_equal(s->thread, pthread_self())) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "start_response and write are for the thread in which the application was called");
+        return NULL;
     }
     return s;
 }
@@ -51,7 +59,8 @@ static int raise_response_error(enum response_error e, PyObject *name, PyObject 
 {
     switch (e) {
     case RESPONSE_OK:
-    case RESPONSE_HOP_BY_HOP: /* the server's own business: dropped without a word, as gunicorn does */
+    case RESPONSE_OURS:
+    case RESPONSE_HOP_BY_HOP:
         return 0;
     case RESPONSE_BAD_STATUS:
         PyErr_Format(PyExc_ValueError, "start_response: the status must read like '200 OK', not %R", value);
@@ -73,7 +82,21 @@ static int raise_response_error(enum response_error e, PyObject *name, PyObject 
     return -1;
 }
 
-static int add_field(struct response *r, PyObject *field)
+/* PEP 3333 forbids these to applications. They are left out, as gunicorn does it; but not without a word. */
+static void tell_hop_by_hop(struct start_response *s, struct str name)
+{
+    bool *told = &s->shared->told[header_lookup(name)];
+    const struct request *r = &s->x->request;
+
+    if (!*told) {
+        *told = true;
+        log_warning(
+            "The header %.*s in the answer to %.*s %.*s is left out: it is the server's own (PEP 3333); told once",
+            (int)name.len, name.p, (int)r->method.len, r->method.p, (int)r->target.len, r->target.p);
+    }
+}
+
+static int add_field(struct start_response *s, PyObject *field)
 {
     struct str name, value;
     PyObject *const *items;
@@ -90,10 +113,14 @@ static int add_field(struct response *r, PyObject *field)
         latin1(items[1], "the value of header", items[0], &value) < 0) {
         return -1;
     }
-    return raise_response_error(response_add(r, name, value), items[0], items[1]);
+    enum response_error e = response_add(&s->x->response, name, value);
+    if (e == RESPONSE_HOP_BY_HOP) {
+        tell_hop_by_hop(s, name);
+    }
+    return raise_response_error(e, items[0], items[1]);
 }
 
-static int add_fields(struct response *r, PyObject *headers)
+static int add_fields(struct start_response *s, PyObject *headers)
 {
     int status = 0;
     PyObject *list = PySequence_Fast(headers, "start_response: the headers must be a list"); /* a list stays itself */
@@ -104,7 +131,7 @@ static int add_fields(struct response *r, PyObject *headers)
     for (Py_ssize_t i = 0; status == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
         PyObject *field = PySequence_Fast_GET_ITEM(list, i);
         Py_INCREF(field); /* a repr in an error message may change the list */
-        status = add_field(r, field);
+        status = add_field(s, field);
         Py_DECREF(field);
     }
     Py_DECREF(list);
@@ -156,7 +183,7 @@ static int start(struct start_response *s, PyObject *status, PyObject *headers, 
         return -1;
     }
     s->called = false; /* what fails half-way does not count */
-    if (raise_response_error(response_start(r, line), NULL, status) < 0 || add_fields(r, headers) < 0) {
+    if (raise_response_error(response_start(r, line), NULL, status) < 0 || add_fields(s, headers) < 0) {
         return -1;
     }
     s->called = true;
@@ -216,7 +243,7 @@ int start_response_body(struct start_response *s, PyObject *chunk)
         chunk = exact;
     }
     s->body_started = true;
-    int r = lend_push(s->lender, &s->x->response, chunk);
+    int r = lend_push(s->shared->lender, &s->x->response, chunk);
     Py_XDECREF(exact);
     return r;
 }
@@ -272,11 +299,13 @@ static void unbind_callable(PyObject **slot)
 #endif
 }
 
-int start_response_begin(struct start_response *s, const struct module_state *types, struct lender *lender,
-                         struct exchange *x)
+int start_response_begin(struct start_response *s, struct start_response_shared *shared, struct exchange *x)
 {
+    const struct module_state *types = shared->types;
+
     s->x = x;
-    s->lender = lender;
+    s->shared = shared;
+    s->thread = pthread_self();
     s->called = false;
     s->body_started = false;
     if (bind_callable(&s->callable, types->start_response, call_start_response, s) < 0) {

@@ -4,18 +4,29 @@
 #pragma once
 
 #include <Python.h>
+#include <pthread.h>
 #include <stdbool.h>
+
+#include "server/http/request.h"
 
 struct exchange;
 struct lender;
 struct module_state;
 
+/* What all calls share. */
+struct start_response_shared {
+    const struct module_state *types; /* borrowed */
+    struct lender *lender;            /* borrowed */
+    bool told[HEADER_COUNT];          /* of this hop-by-hop header the log has been told */
+};
+
 extern PyType_Spec start_response_spec;
 extern PyType_Spec start_response_write_spec;
 
 struct start_response {
-    struct exchange *x;    /* borrowed; NULL between requests */
-    struct lender *lender; /* borrowed */
+    struct exchange *x;                   /* borrowed; NULL between requests */
+    struct start_response_shared *shared; /* borrowed */
+    pthread_t thread;                     /* the one that runs the application, and may call us */
     bool called;
     bool body_started;  /* a chunk that is not empty was given: status and headers are final (PEP 3333) */
     PyObject *callable; /* owned: what the application is called with */
@@ -23,8 +34,7 @@ struct start_response {
 };
 
 /* Zeroed before its first use. 0, or -1 with an exception. */
-int start_response_begin(struct start_response *s, const struct module_state *types, struct lender *lender,
-                         struct exchange *x);
+int start_response_begin(struct start_response *s, struct start_response_shared *shared, struct exchange *x);
 void start_response_end(struct start_response *s);
 void start_response_finish(struct start_response *s); /* after end: lets the objects go */
 

@@ -39,6 +39,7 @@ struct wsgi {
     PyObject *close_name;             /* owned: "close", interned */
     struct pyhooks_around around;
     struct lender lender;
+    struct start_response_shared starting;
     struct call *spare; /* owned: free list */
     bool sendfile;
 };
@@ -224,7 +225,7 @@ static enum app_result begin(struct app *a, struct exchange *x)
         return failed(x);
     }
     input_begin(c->input, x->body);
-    if (start_response_begin(&c->start_response, w->types, &w->lender, x) < 0) {
+    if (start_response_begin(&c->start_response, &w->starting, x) < 0) {
         return failed(x);
     }
     c->environ = environ_make(w->environ, x, c->input);
@@ -359,6 +360,7 @@ static int prepare(struct wsgi *w, const struct settings *s)
     if (!w->environ) {
         return -1;
     }
+    w->starting = (struct start_response_shared){.types = w->types, .lender = &w->lender};
     w->sendfile = s->sendfile;
     return pyhooks_around(&w->around);
 }

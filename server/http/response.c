@@ -110,12 +110,13 @@ enum response_error response_add(struct response *r, struct str name, struct str
     assert(!r->head_sent);
     enum header_id id = header_lookup(name);
     switch (id) {
-    case HEADER_CONNECTION:
     case HEADER_DATE:
+    case HEADER_SERVER:
+        return RESPONSE_OURS;
+    case HEADER_CONNECTION:
     case HEADER_KEEP_ALIVE:
     case HEADER_PROXY_AUTHENTICATE:
     case HEADER_PROXY_AUTHORIZATION:
-    case HEADER_SERVER:
     case HEADER_TE:
     case HEADER_TRAILER:
     case HEADER_TRAILERS:

@@ -40,7 +40,8 @@ enum response_error {
     RESPONSE_BAD_STATUS, /* not "NNN reason", or not 200 to 999 (1xx cannot be final) */
     RESPONSE_BAD_NAME,   /* not a token (RFC 9110 5.1) */
     RESPONSE_BAD_VALUE,  /* CR, LF, NUL or another control character */
-    RESPONSE_HOP_BY_HOP, /* the server's own business: the field is ignored, as gunicorn does */
+    RESPONSE_OURS,       /* Date and Server are the server's own: the field is ignored */
+    RESPONSE_HOP_BY_HOP, /* so are those of this connection: the field is ignored, as gunicorn does */
     RESPONSE_BAD_LENGTH, /* Content-Length is not one plain number, or two differ */
     RESPONSE_NO_MEMORY,
 };

@@ -140,6 +140,13 @@ static void read_misled(struct conn *c, const char *data, size_t len)
     }
 }
 
+static bool open_encrypted(struct conn *c)
+{
+    c->peer.tls_version = tls_version(c->tls);
+    c->peer.tls_cipher = tls_cipher(c->tls);
+    return open_protocol(c);
+}
+
 static void read_tls(struct conn *c, const char *data, size_t len)
 {
     struct conns *cs = c->all;
@@ -155,7 +162,7 @@ static void read_tls(struct conn *c, const char *data, size_t len)
         if (c->state > CONN_OPEN) {
             return;
         }
-        if (c->state == CONN_HANDSHAKE && tls_is_ready(c->tls) && (n >= 0 || n == -EAGAIN) && !open_protocol(c)) {
+        if (c->state == CONN_HANDSHAKE && tls_is_ready(c->tls) && (n >= 0 || n == -EAGAIN) && !open_encrypted(c)) {
             return;
         }
         if (n > 0) {

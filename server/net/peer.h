@@ -20,6 +20,8 @@ struct peer {
     bool tls;                    /* the connection is encrypted */
     bool to_https;               /* it is not, but has to be: every request is led to https */
     uint16_t https_port;         /* there; 0: the port that the client has named */
+    const char *tls_version;     /* "TLSv1.3"; static text; NULL: it is not encrypted */
+    const char *tls_cipher;      /* OpenSSL's name; the same */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
     struct proxied *proxied;     /* lives as long as this; NULL: there was no PROXY header */
 };

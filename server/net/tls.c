@@ -330,6 +330,16 @@ void tls_close(struct tls *t, struct buf *out)
     }
 }
 
+const char *tls_version(const struct tls *t)
+{
+    return SSL_get_version(t->ssl);
+}
+
+const char *tls_cipher(const struct tls *t)
+{
+    return SSL_get_cipher_name(t->ssl);
+}
+
 bool tls_is_ready(const struct tls *t)
 {
     return SSL_is_init_finished(t->ssl);

@@ -43,5 +43,8 @@ int tls_write(struct tls *t, const char *data, size_t len, struct buf *out);
 
 void tls_close(struct tls *t, struct buf *out); /* appends close_notify (RFC 8446 6.1) */
 
-bool tls_is_ready(const struct tls *t);     /* the handshake is done */
+bool tls_is_ready(const struct tls *t); /* the handshake is done */
+/* What was agreed on, once it is ready; static texts. */
+const char *tls_version(const struct tls *t);
+const char *tls_cipher(const struct tls *t);
 const char *tls_error(const struct tls *t); /* of the last -EPROTO; static text or owned by t */

@@ -81,6 +81,13 @@ def close_hangs(environ, start_response, file):
     return Closing(answer(start_response, "complete"))
 
 
+def iterating_hangs(environ, start_response, file):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    pieces = Closing(1, environ["RAW_URI"])
+    pieces.__class__ = type("Hanging", (Closing,), {"__next__": lambda self: wait_for(file) or b"late"})
+    return pieces
+
+
 def slow_pieces(environ, start_response, n, sleep):
     """Each piece takes its time, and all together more than any one may."""
     start_response("200 OK", [("Content-Type", "text/plain")])

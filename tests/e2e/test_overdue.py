@@ -239,6 +239,16 @@ def test_call_that_comes_back_after_all_ends_its_worker_in_order(limited):
     assert len(site.wait_access("/wait")) == 1
 
 
+def test_close_is_called_once_when_a_call_was_given_up(limited):
+    site = limited()
+    with site.connect() as c:
+        c.send(encode("GET", "/iterating_hangs?file=go"))
+        assert c.reply().status == 504
+    (site.dir / "go").touch()
+    site.wait_log("Worker exiting")
+    assert (site.dir / "closed.txt").read_text().count("iterating_hangs") == 1
+
+
 @pytest.mark.parametrize("page", ["slow_pieces", "slow_writes"])
 def test_time_counts_from_the_last_piece_on(limited, page):
     site = limited()

@@ -209,22 +209,15 @@ static void test_hop_by_hop_headers_are_the_servers(void **state)
 {
     struct response *r = response_of(state);
     static const char *const names[] = {
-        "Connection",
-        "keep-alive",
-        "PROXY-AUTHENTICATE",
-        "Proxy-Authorization",
-        "TE",
-        "Trailer",
-        "Trailers",
-        "Transfer-Encoding",
-        "Upgrade",
-        "Server",
-        "Date",
+        "Connection",        "keep-alive", "PROXY-AUTHENTICATE", "Proxy-Authorization", "TE", "Trailer", "Trailers",
+        "Transfer-Encoding", "Upgrade",
     };
     start(r, "200 OK");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         assert_int_equal(add(r, names[i], "x"), RESPONSE_HOP_BY_HOP);
     }
+    assert_int_equal(add(r, "Server", "x"), RESPONSE_OURS);
+    assert_int_equal(add(r, "Date", "x"), RESPONSE_OURS);
     assert_int_equal(r->block.len, 0);
     assert_int_equal(add(r, "X-Connection", "x"), RESPONSE_OK);
 }
