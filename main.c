@@ -25,7 +25,9 @@
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
 #include "server/process/master.h"
+#include "server/process/preload.h"
 #include "server/process/reexec.h"
+#include "server/process/reload.h"
 #include "server/process/renewal.h"
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
@@ -326,11 +328,47 @@ static int worker_status(enum load_result r)
     return r == LOAD_NOT_AN_APP ? WORKER_APP_ERROR : WORKER_BOOT_ERROR;
 }
 
+/* For preload_try. */
+static int load_only(void *arg)
+{
+    struct program *p = arg;
+    enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
+    interp_flush();
+    return r == LOAD_OK ? 0 : worker_status(r);
+}
+
+/* True: load it. False: *status is GO_ON, or what to leave with. */
+static bool may_preload(struct program *p, int *status)
+{
+    const struct settings *s = &p->settings;
+    struct preload_finding f;
+    if (s->preload_app == SETTING_TRUE) {
+        return true;
+    }
+    int r = preload_try(&p->hooks, load_only, p, reload_seconds(s), &f);
+    if (r < 0) {
+        log_warning("--preload=auto: each worker loads the application: a trial could not be started: %s",
+                    strerror(-r));
+        return false;
+    }
+    if (f.status > 0 && !p->handover && !s->reload) {
+        *status = f.status;
+        return false;
+    }
+    preload_log(&f);
+    return preload_is_clean(&f);
+}
+
 /* After a reload a failure is left to the workers, which try again while the old ones serve; with --reload they serve
  * something else until a file changes. */
 static int preload(struct program *p)
 {
+    int status = GO_ON;
+    if (!may_preload(p, &status)) {
+        return status;
+    }
     enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
+    interp_freeze();
     return r == LOAD_OK || p->handover || p->settings.reload ? GO_ON : worker_status(r);
 }
 
@@ -464,7 +502,7 @@ static int set_up(struct program *p, struct buf *error)
         set_title(p, "master");
         status = detach(p);
     }
-    status = status == GO_ON && s->preload_app ? preload(p) : status;
+    status = status == GO_ON && s->preload_app != SETTING_FALSE ? preload(p) : status;
     status = status == GO_ON ? open_pidfile(p, error) : status;
     status = status == GO_ON ? open_listeners(p, error) : status;
     status = status == GO_ON ? open_scoreboard(p) : status;

@@ -35,7 +35,8 @@ static PyObject *dotted_name(PyObject *value)
 /* A bool where text is wanted is a slip, unless the row has choices: "false" may be one. */
 static bool takes_bool(const struct setting *row)
 {
-    return row->type == SETTING_BOOL || row->type == SETTING_BOOL_OFF || (row->allowed && strchr(row->allowed, '|'));
+    return row->type == SETTING_BOOL || row->type == SETTING_BOOL_AUTO || row->type == SETTING_BOOL_OFF ||
+           (row->allowed && strchr(row->allowed, '|'));
 }
 
 static bool takes_int(const struct setting *row, bool is_bool)
@@ -47,6 +48,7 @@ static bool takes_int(const struct setting *row, bool is_bool)
     case SETTING_OCTAL:
     case SETTING_SIZE:
     case SETTING_BOOL:
+    case SETTING_BOOL_AUTO:
     case SETTING_BOOL_OFF:
         return true;
     case SETTING_USER:

@@ -223,6 +223,20 @@ void interp_flush(void)
     }
 }
 
+void interp_freeze(void)
+{
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *collected = gc ? PyObject_CallMethod(gc, "collect", NULL) : NULL;
+    PyObject *frozen = collected ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
+
+    if (!frozen) {
+        pyerror_log(LOG_LEVEL_WARNING, "The garbage collector can't be told what stays");
+    }
+    Py_XDECREF(frozen);
+    Py_XDECREF(collected);
+    Py_XDECREF(gc);
+}
+
 static void before_fork(struct hooks *h)
 {
     (void)h;

@@ -16,6 +16,10 @@ void interp_stop(void);
 /* Text in the buffers of sys.stdout and sys.stderr: after a fork it would be written twice, after execve never. */
 void interp_flush(void);
 
+/* What is loaded is there to stay: the garbage collector leaves it alone from now on, so that the pages stay shared
+ * after a fork. */
+void interp_freeze(void);
+
 /* Fills before_fork, after_fork_parent, after_fork_child. */
 void interp_plug(struct hooks *h);
 

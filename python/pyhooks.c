@@ -110,6 +110,10 @@ static PyObject *value_of(const struct settings *s, const struct setting *row)
         return PyLong_FromLong(*(const int *)member);
     case SETTING_SIZE:
         return PyLong_FromSize_t(*(const size_t *)member);
+    case SETTING_BOOL_AUTO: {
+        int number = *(const int *)member;
+        return number == SETTING_AUTO ? value_of_text("auto") : PyBool_FromLong(number == SETTING_TRUE);
+    }
     case SETTING_BOOL:
     case SETTING_BOOL_OFF:
         return PyBool_FromLong(*(const bool *)member);

@@ -276,6 +276,11 @@ static bool take_switch(struct parser *p, const struct setting *row)
 /* The value may stand in the same argument, in the next, or nowhere. */
 static bool take_value(struct parser *p, const struct setting *row, const char *value)
 {
+    const char *standing = metavar(row);
+    if (strncmp(standing, "[=", 2) == 0) {
+        standing = value ? value : "true";
+        return add(p, row, standing, strlen(standing));
+    }
     if (!value && p->next < p->n && strcmp(p->words[p->next], "--") != 0 &&
         understand(p->words[p->next]).kind == WORD_PLAIN) {
         value = p->words[p->next++];
@@ -283,7 +288,6 @@ static bool take_value(struct parser *p, const struct setting *row, const char *
     if (value) {
         return add(p, row, value, strlen(value));
     }
-    const char *standing = metavar(row);
     if (*standing == '[') {
         return add(p, row, standing + 1, strcspn(standing + 1, "]"));
     }

@@ -19,8 +19,8 @@ const struct setting help_rows[HELP_ROWS] = {
 /* "[1] ($WEB_CONCURRENCY)": what there is to know besides the help text. */
 static int print_notes(const struct setting *row, struct buf *out)
 {
-    bool has_default =
-        row->type != SETTING_BOOL && row->type != SETTING_BOOL_OFF && row->default_value && *row->default_value;
+    bool has_default = row->type != SETTING_BOOL && row->type != SETTING_BOOL_AUTO && row->type != SETTING_BOOL_OFF &&
+                       row->default_value && *row->default_value;
     int r = 0;
     if (has_default) {
         r = buf_printf(out, " [%s]", row->default_value);

@@ -34,11 +34,18 @@ enum setting_type {
     SETTING_OCTAL,
     SETTING_SIZE,
     SETTING_BOOL,
+    SETTING_BOOL_AUTO,
     SETTING_BOOL_OFF,
     SETTING_STRINGS,
     SETTING_CSV,
     SETTING_ADDRESSES,
     SETTING_PAIRS,
+};
+
+enum setting_auto { /* values of SETTING_BOOL_AUTO */
+                    SETTING_FALSE,
+                    SETTING_TRUE,
+                    SETTING_AUTO,
 };
 
 enum setting_support {
@@ -87,6 +94,7 @@ struct setting {
 #define SETTINGS_MEMBER_OCTAL int
 #define SETTINGS_MEMBER_SIZE size_t
 #define SETTINGS_MEMBER_BOOL bool
+#define SETTINGS_MEMBER_BOOL_AUTO int
 #define SETTINGS_MEMBER_BOOL_OFF bool
 #define SETTINGS_MEMBER_STRINGS struct strings
 #define SETTINGS_MEMBER_CSV struct strings

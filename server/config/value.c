@@ -31,6 +31,7 @@ static enum kind kind_of(const struct setting *row)
     case SETTING_COUNT:
     case SETTING_SECONDS:
     case SETTING_OCTAL:
+    case SETTING_BOOL_AUTO:
         return KIND_INT;
     case SETTING_SIZE:
         return KIND_SIZE;
@@ -289,7 +290,9 @@ static int parse_bool(const struct setting *row, const char *text, bool *flag, e
     if (*flag || is_choice("false|0|no|n|off", text)) {
         return 0;
     }
-    return value_invalid(error, row, text, source, "it must be true or false");
+    return value_invalid(error, row, text, source,
+                         row->type == SETTING_BOOL_AUTO ? "it must be true, false or auto"
+                                                        : "it must be true or false");
 }
 
 /* The text as the row's choices spell it, or -1 with a sentence. */
@@ -314,6 +317,20 @@ static int parse_choice(const struct setting *row, const char *text, char **copy
         c += all;
     }
     return value_invalid(error, row, text, source, sentence);
+}
+
+/* An enum setting_auto. */
+static int parse_auto(const struct setting *row, const char *text, int *number, enum settings_source source,
+                      struct buf *error)
+{
+    bool flag = false;
+    if (strcasecmp(text, "auto") == 0) {
+        *number = SETTING_AUTO;
+        return 0;
+    }
+    int r = parse_bool(row, text, &flag, source, error);
+    *number = flag ? SETTING_TRUE : SETTING_FALSE;
+    return r;
 }
 
 static int parse_text(const struct setting *row, const char *text, char **copy, enum settings_source source,
@@ -385,6 +402,9 @@ static int parse_one(union value *v, const struct setting *row, const char *text
 
     switch (kind_of(row)) {
     case KIND_INT:
+        if (row->type == SETTING_BOOL_AUTO) {
+            return parse_auto(row, text, &v->number, source, error);
+        }
         r = parse_number(row, text, &number, source, error);
         v->number = (int)number;
         return r;
@@ -573,6 +593,9 @@ int value_print(const union value *v, const struct setting *row, struct buf *out
     case KIND_TEXT:
         return print_text(row, v->text, out);
     case KIND_INT:
+        if (row->type == SETTING_BOOL_AUTO) {
+            return buf_puts(out, v->number == SETTING_AUTO ? "auto" : v->number == SETTING_TRUE ? "True" : "False");
+        }
         return buf_printf(out, "%d", v->number);
     case KIND_SIZE:
         return buf_printf(out, "%zu", v->size);

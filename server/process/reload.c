@@ -93,6 +93,11 @@ static void close_out(struct reload *r)
     }
 }
 
+int reload_seconds(const struct settings *s)
+{
+    return s->timeout > s->reload_timeout ? s->timeout : s->reload_timeout;
+}
+
 void reload_start(struct reload *r, bool upgrading)
 {
     int out[2];
@@ -112,12 +117,10 @@ void reload_start(struct reload *r, bool upgrading)
         return;
     }
     fcntl(out[0], F_SETFL, O_NONBLOCK);
-    int seconds =
-        r->settings->timeout > r->settings->reload_timeout ? r->settings->timeout : r->settings->reload_timeout;
     r->state = RELOAD_TRYING;
     r->trial = pid;
     r->out = out[0];
-    r->at_us = clock_mono_us() + (uint64_t)seconds * SECOND_US;
+    r->at_us = clock_mono_us() + (uint64_t)reload_seconds(r->settings) * SECOND_US;
 }
 
 void reload_forget(struct reload *r)

@@ -36,6 +36,7 @@ struct reload {                      /* what reload_init made; the first four ar
 void reload_init(struct reload *r, const struct launch *launch, const struct settings *settings);
 void reload_finish(struct reload *r);
 
+int reload_seconds(const struct settings *s);        /* how long a trial may take */
 void reload_start(struct reload *r, bool upgrading); /* in place of a trial that still runs; may refuse at once */
 void reload_cancel(struct reload *r);                /* ends the trial, if there is one */
 void reload_forget(struct reload *r);                /* in a worker: the trial is the master's */

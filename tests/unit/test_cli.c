@@ -138,7 +138,7 @@ static void test_short_switches_combine(void **state)
 static void test_switches_take_no_value(void **state)
 {
     struct fixture *f = *state;
-    leaves(f, "--preload=1", 2, USAGE "cwsgi: error: argument --preload: ignored explicit argument 1\n");
+    leaves(f, "--daemon=1", 2, USAGE "cwsgi: error: argument -D/--daemon: ignored explicit argument 1\n");
     leaves(f, "-Dx", 2, USAGE "cwsgi: error: argument -D/--daemon: ignored explicit argument x\n");
     assert_true(parse(f, "--preload hello:app"));
     assert_string_equal(f->c.application, "hello:app");
@@ -191,6 +191,18 @@ static void test_a_value_may_be_left_out_where_the_table_says_so(void **state)
     assert_string_equal(run(f, "--proxy-protocol -w 2")->proxy_protocol, "auto");
     assert_string_equal(run(f, "--proxy-protocol v2")->proxy_protocol, "v2");
     assert_string_equal(run(f, "--proxy-protocol=off")->proxy_protocol, "off");
+}
+
+static void test_a_value_may_stand_behind_an_equals_sign_only(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(run(f, "hello:app")->preload_app, SETTING_FALSE);
+    assert_int_equal(run(f, "--preload hello:app")->preload_app, SETTING_TRUE);
+    assert_string_equal(f->c.application, "hello:app");
+    assert_int_equal(run(f, "--preload=auto hello:app")->preload_app, SETTING_AUTO);
+    assert_int_equal(run(f, "--preload=false --pre=1")->preload_app, SETTING_TRUE);
+    assert_true(parse(f, "--preload="));
+    assert_int_equal(cli_apply(&f->c, &f->s, &f->message), -1);
 }
 
 static void test_negative_numbers_are_values(void **state)
@@ -415,6 +427,7 @@ int main(void)
         TEST(test_both_names_of_an_option_mean_the_same),
         TEST(test_a_missing_value_is_an_error),
         TEST(test_a_value_may_be_left_out_where_the_table_says_so),
+        TEST(test_a_value_may_stand_behind_an_equals_sign_only),
         TEST(test_negative_numbers_are_values),
         TEST(test_long_options_may_be_abbreviated_while_only_one_fits),
         TEST(test_an_abbreviation_of_both_names_of_one_option_is_no_riddle),

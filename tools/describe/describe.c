@@ -27,7 +27,7 @@ struct flags row_flags(const struct setting *row)
         f.v[f.n].p = p;
         f.v[f.n].len = strcspn(p, ", ");
         p += f.v[f.n++].len;
-        if (*p == ' ') {
+        if (*p == ' ' && strncmp(p, " [=", 3) != 0) { /* what may stand behind "=" its help text says */
             f.optional = p[1] == '[';
             f.metavar = p + 1 + f.optional;
             f.metavar_len = strcspn(f.metavar, "]");

@@ -66,7 +66,7 @@ static void print_how(const struct setting *row)
 
 static void print_default(const struct setting *row)
 {
-    if (row->type == SETTING_BOOL || row->type == SETTING_BOOL_OFF) {
+    if (row->type == SETTING_BOOL || row->type == SETTING_BOOL_AUTO || row->type == SETTING_BOOL_OFF) {
         print_wrapped(strcmp(row->default_value, "true") == 0 ? "· default: `True`" : "· default: `False`");
     } else if (row->type != SETTING_HOOK && row->default_value && *row->default_value) {
         char text[300], *p;
