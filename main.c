@@ -21,6 +21,8 @@
 #include "server/config/cli.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
+#include "server/net/tickets.h"
+#include "server/net/tls.h"
 #include "server/process/checkup.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
@@ -45,6 +47,7 @@ struct program { /* owned by main; each member is there from the step that makes
     const char *app_name; /* "hello:app"; borrowed from cli or settings */
     struct hooks hooks;
     struct renewal *renewal;               /* NULL: plain */
+    struct tickets *tickets;               /* the same */
     struct app *app;                       /* NULL until loaded */
     struct pidfile *pidfile;               /* NULL: none */
     struct statsd *statsd;                 /* NULL: nothing is told to it */
@@ -258,6 +261,22 @@ static int open_log(struct program *p, struct buf *error)
     return GO_ON;
 }
 
+static int open_tls(struct program *p, struct buf *error)
+{
+    int fd = p->handover ? p->handover->tickets_fd : -1;
+    if (renewal_create(&p->renewal, &p->settings, error) < 0) {
+        return refuse(p, error);
+    }
+    if (p->handover) {
+        p->handover->tickets_fd = -1;
+    }
+    if (tickets_create(&p->tickets, p->settings.ssl_ticket_keys, fd, error) < 0) {
+        return refuse(p, error);
+    }
+    int r = tls_context_tickets(renewal_tls(p->renewal), p->tickets);
+    return r < 0 ? refuse_errno(p, "Session tickets can't be set up", r) : GO_ON;
+}
+
 /* --- Only looking: --check-config and --print-config
  * ------------------------------------------------------------------ */
 
@@ -442,6 +461,7 @@ static int create_master(struct program *p, struct buf *error)
         .hooks = &p->hooks,
         .statsd = p->statsd,
         .renewal = p->renewal,
+        .tickets = p->tickets,
         .report_fd = &p->report_fd,
         .handover = p->handover,
     };
@@ -492,9 +512,7 @@ static int set_up(struct program *p, struct buf *error)
     status = status == GO_ON ? start_interpreter(p, error) : status;
     status = status == GO_ON ? read_settings(p, error) : status;
     status = status == GO_ON ? open_log(p, error) : status;
-    if (status == GO_ON && s->certfile && renewal_create(&p->renewal, s, error) < 0) {
-        status = refuse(p, error);
-    }
+    status = status == GO_ON && s->certfile ? open_tls(p, error) : status;
     if (status == GO_ON && (s->check_config || s->print_config)) {
         return check(p, error);
     }
@@ -585,6 +603,7 @@ static void reload(struct program *p)
     if (r == 0) {
         h.listeners = p->listeners;
         h.scoreboard_fd = scoreboard_fd(p->scoreboard);
+        h.tickets_fd = p->tickets ? tickets_fd(p->tickets) : -1;
         h.pidfile_fd = pidfile_fd(p->pidfile);
         h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
         interp_flush();
@@ -623,6 +642,7 @@ static void tear_down(struct program *p)
     listeners_close(&p->listeners);
     pidfile_remove(p->pidfile); /* a worker has none */
     renewal_destroy(p->renewal);
+    tickets_destroy(p->tickets);
     handover_destroy(p->handover);
     venv_finish(&p->venv);
     settings_finish(&p->settings);

@@ -10,11 +10,15 @@
 #include "server/base/buf.h"
 #include "server/config/settings.h"
 #include "server/net/certs.h"
+#include "server/net/tickets.h"
 
-/* Mozilla's intermediate profile, for TLS 1.2; those of 1.3 are OpenSSL's own default. */
+/* Mozilla's intermediate profile. The client's order counts: all of them are good, and it knows which are cheap for it.
+ */
 #define DEFAULT_CIPHERS                                                                                                \
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"                         \
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                           \
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+#define DEFAULT_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256:P-384"
 
 /* Connections begin with `front`, which has all settings of the protocol; once the client has told which host it wants,
@@ -25,6 +29,7 @@ struct tls_context {
     SSL_CTX **sets;            /* owned; one for each set of the store, with its certificates */
     const struct certs *certs; /* borrowed; until tls_context_use brings another one */
     const struct settings *settings;
+    struct tickets *tickets; /* borrowed; NULL: OpenSSL has its own keys */
 };
 
 struct tls {
@@ -124,12 +129,17 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
     return name ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
+static int min_version(const struct settings *s)
+{
+    return s->ssl_min_version && strcmp(s->ssl_min_version, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
 /* An SSL_CTX with the settings of the protocol, which are the same for all certificates. NULL with a sentence. */
 static SSL_CTX *make_ssl_ctx(const struct settings *s, struct buf *error)
 {
     SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
-    if (!ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) ||
-        !SSL_CTX_set1_groups_list(ssl, GROUPS) ||
+    if (!ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ssl, min_version(s)) ||
+        !SSL_CTX_set1_groups_list(ssl, GROUPS) || !SSL_CTX_set_dh_auto(ssl, 1) ||
         !SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"cwsgi", 5)) {
         buf_printf(error, "OpenSSL cannot be set up: %s", last_reason());
         SSL_CTX_free(ssl);
@@ -137,11 +147,16 @@ static SSL_CTX *make_ssl_ctx(const struct settings *s, struct buf *error)
     }
     SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* Tickets instead of a cache: their keys are made here, before fork, so they are good in every worker. */
+    /* Tickets instead of a cache: their keys are shared (tickets.h), so they are good in every worker. */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(ssl, on_alpn, NULL);
     if (!SSL_CTX_set_cipher_list(ssl, s->ciphers ? s->ciphers : DEFAULT_CIPHERS)) {
         buf_printf(error, "ciphers '%s': %s", s->ciphers, last_reason());
+        SSL_CTX_free(ssl);
+        return NULL;
+    }
+    if (!SSL_CTX_set_ciphersuites(ssl, s->ciphersuites ? s->ciphersuites : DEFAULT_SUITES)) {
+        buf_printf(error, "ciphersuites '%s': %s", s->ciphersuites, last_reason());
         SSL_CTX_free(ssl);
         return NULL;
     }
@@ -210,6 +225,12 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
     return 0;
 }
 
+int tls_context_tickets(struct tls_context *ctx, struct tickets *tickets)
+{
+    ctx->tickets = tickets;
+    return tickets_plug(ctx->front);
+}
+
 void tls_context_destroy(struct tls_context *ctx)
 {
     if (!ctx) {
@@ -242,6 +263,7 @@ struct tls *tls_create(struct tls_context *ctx)
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio);
+    tickets_attach(ctx->tickets, t->ssl);
     SSL_set_accept_state(t->ssl);
     return t;
 }

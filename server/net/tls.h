@@ -12,6 +12,7 @@ struct buf;
 struct certs;
 struct settings;
 struct tls_context;
+struct tickets;
 struct tls;
 
 /* `s` and `certs` are borrowed and outlive the context, or until tls_context_use. On failure -1, and `error` has one
@@ -22,6 +23,8 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
 /* From now on these certificates are served, also to clients that have connected and not said yet which host they want;
  * established connections, and session tickets, go on. 0 or -1 with a sentence, and then nothing has changed. */
 int tls_context_use(struct tls_context *ctx, const struct certs *certs, struct buf *error);
+/* Session tickets are made and opened with these keys (borrowed) instead of OpenSSL's own. 0 or -ENOMEM. */
+int tls_context_tickets(struct tls_context *ctx, struct tickets *tickets);
 void tls_context_destroy(struct tls_context *ctx); /* NULL is fine */
 
 /* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier,

@@ -16,6 +16,7 @@
 #include "server/base/scoreboard.h"
 #include "server/config/settings.h"
 #include "server/net/listener.h"
+#include "server/net/tickets.h"
 #include "server/process/crew.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
@@ -230,6 +231,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     earlier(&at, m->give_up_us);
     earlier(&at, m->watchdog_us > 0 ? m->alive_us : 0);
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
+    earlier(&at, m->stage == SERVING ? tickets_deadline(m->deps.tickets) : 0);
     return at;
 }
 
@@ -421,6 +423,7 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
         if (crew_balance(m, seat)) {
             return MASTER_WORKER;
         }
+        tickets_turn(m->deps.tickets, clock_mono_us());
         metrics_tell(&m->metrics, crew_fresh(m), m->deps.listeners, clock_mono_us());
         if (m->stage >= STOPPING && (m->children.n == 0 || clock_mono_us() >= m->give_up_us)) {
             finish(m);

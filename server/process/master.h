@@ -20,6 +20,7 @@ struct handover;
 struct launch;
 struct master;
 struct renewal;
+struct tickets;
 struct statsd;
 
 enum master_outcome {
@@ -37,6 +38,7 @@ struct master_deps { /* all borrowed, outlive the master */
     struct hooks *hooks;
     struct statsd *statsd;     /* NULL: none */
     struct renewal *renewal;   /* NULL: no TLS */
+    struct tickets *tickets;   /* the same */
     int *report_fd;            /* a daemon's (daemon.h): told when the workers are up */
     struct handover *handover; /* what the image before us left behind: its pipes are taken over; NULL: first start */
 };

@@ -30,7 +30,8 @@ static int set_inherit(int fd, bool inherit)
 
 static int set_inherit_all(const struct handover *h, bool inherit)
 {
-    const int fds[] = {h->scoreboard_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
+    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->master_fd[0], h->master_fd[1],
+                       h->wake_fd[0],    h->wake_fd[1], h->pidfile_fd};
     int r = 0;
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]) && r == 0; i++) {
         r = set_inherit(fds[i], inherit);
@@ -47,9 +48,10 @@ static int set_inherit_all(const struct handover *h, bool inherit)
 /* Strings may hold anything: they stand on lines of their own, whose length is told before. */
 static int write_text(struct buf *b, const struct handover *h)
 {
-    int r = buf_printf(b, "cwsgi-handover 1 %ld\nscoreboard %d\nmaster %d %d\nwake %d %d\nserved %d\nage %u\n",
-                       (long)getpid(), h->scoreboard_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0], h->wake_fd[1],
-                       h->served, h->age);
+    int r =
+        buf_printf(b, "cwsgi-handover 1 %ld\nscoreboard %d\ntickets %d\nmaster %d %d\nwake %d %d\nserved %d\nage %u\n",
+                   (long)getpid(), h->scoreboard_fd, h->tickets_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0],
+                   h->wake_fd[1], h->served, h->age);
     if (r == 0 && h->pidfile_fd >= 0) {
         r = buf_printf(b, "pidfile %d %zu\n%s\n", h->pidfile_fd, strlen(h->pidfile_path), h->pidfile_path);
     }
@@ -146,7 +148,8 @@ int reexec(const struct launch *l, const struct handover *h)
 
 void handover_init(struct handover *h)
 {
-    *h = (struct handover){.scoreboard_fd = -1, .master_fd = {-1, -1}, .wake_fd = {-1, -1}, .pidfile_fd = -1};
+    *h = (struct handover){
+        .scoreboard_fd = -1, .tickets_fd = -1, .master_fd = {-1, -1}, .wake_fd = {-1, -1}, .pidfile_fd = -1};
 }
 
 struct cursor {
@@ -235,6 +238,7 @@ static int take_line(struct handover *h, struct cursor *c)
         return 0;
     }
     sscanf(line, "scoreboard %d", &h->scoreboard_fd);
+    sscanf(line, "tickets %d", &h->tickets_fd);
     sscanf(line, "master %d %d", &h->master_fd[0], &h->master_fd[1]);
     sscanf(line, "wake %d %d", &h->wake_fd[0], &h->wake_fd[1]);
     sscanf(line, "age %u", &h->age);
@@ -318,7 +322,8 @@ void handover_destroy(struct handover *h)
         return;
     }
     listeners_close(&h->listeners);
-    const int fds[] = {h->scoreboard_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
+    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->master_fd[0], h->master_fd[1],
+                       h->wake_fd[0],    h->wake_fd[1], h->pidfile_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);

@@ -22,6 +22,7 @@ struct handover_worker {
 struct handover {
     struct listeners listeners;      /* owned until taken */
     int scoreboard_fd;               /* owned until taken, then -1; -1: none */
+    int tickets_fd;                  /* as above */
     int master_fd[2];                /* the pipe that tells workers of our end: read end, write end; as above */
     int wake_fd[2];                  /* the pipe that wakes the master: signals, ready workers; as above */
     int pidfile_fd;                  /* owned until taken, then -1; -1: none */
