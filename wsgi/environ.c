@@ -9,6 +9,7 @@
 #include "server/config/settings.h"
 #include "server/http/body.h"
 #include "server/http/exchange.h"
+#include "server/net/clientcert.h"
 #include "server/net/peer.h"
 #include "wsgi/errors.h"
 #include "wsgi/module.h"
@@ -76,6 +77,8 @@ static const char *const key_names[KEY_COUNT] = {
 static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"};
 #define METHODS (sizeof(method_names) / sizeof(method_names[0]))
 
+#define SSL_CLIENT_VERIFY "SSL_CLIENT_VERIFY" /* Apache: NONE, SUCCESS; who fails gets no connection */
+
 /* Values that come again and again (the same browser, the same host): the last one under each header, if it is short.
  * Comparing is several times cheaper than making and freeing a str. */
 #define REMEMBERED_MAX 256
@@ -132,6 +135,11 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
 
     if (ok && https) {
         ok = put(dict, k[KEY_HTTPS], PyUnicode_InternFromString("on")) == 0;
+    }
+    if (ok && https && s->cert_reqs > 0) {
+        PyObject *none = PyUnicode_FromString("NONE");
+        ok = none && PyDict_SetItemString(dict, SSL_CLIENT_VERIFY, none) == 0;
+        Py_XDECREF(none);
     }
     return ok ? 0 : -1;
 }
@@ -435,6 +443,25 @@ static int put_proxy(struct environ *e, PyObject *dict, const struct proxied *p)
     return status;
 }
 
+/* What the client's certificate says, under the names that Apache gives it. */
+static int put_client(PyObject *dict, const struct clientcert *c)
+{
+    static const char *const names[CLIENTCERT_TEXTS] = {
+        [CLIENTCERT_SUBJECT] = "SSL_CLIENT_S_DN",    [CLIENTCERT_ISSUER] = "SSL_CLIENT_I_DN",
+        [CLIENTCERT_SERIAL] = "SSL_CLIENT_M_SERIAL", [CLIENTCERT_NOT_BEFORE] = "SSL_CLIENT_V_START",
+        [CLIENTCERT_NOT_AFTER] = "SSL_CLIENT_V_END", [CLIENTCERT_PEM] = "SSL_CLIENT_CERT",
+    };
+    PyObject *verified = PyUnicode_FromString("SUCCESS");
+    int status = verified ? PyDict_SetItemString(dict, SSL_CLIENT_VERIFY, verified) : -1;
+    Py_XDECREF(verified);
+    for (int i = 0; i < CLIENTCERT_TEXTS && status == 0; i++) {
+        PyObject *text = latin1(str_of(clientcert_text(c, (enum clientcert_text)i)));
+        status = text ? PyDict_SetItemString(dict, names[i], text) : -1;
+        Py_XDECREF(text);
+    }
+    return status;
+}
+
 static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
 {
     const struct peer *p = x->peer;
@@ -454,6 +481,9 @@ static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
     if (p->tls_version) {
         status |= put(dict, e->keys[KEY_SSL_PROTOCOL], remembered(e, TEXT_SSL_PROTOCOL, str_of(p->tls_version)));
         status |= put(dict, e->keys[KEY_SSL_CIPHER], remembered(e, TEXT_SSL_CIPHER, str_of(p->tls_cipher)));
+    }
+    if (p->client) {
+        status |= put_client(dict, p->client);
     }
     if (p->proxied) {
         status |= put_proxy(e, dict, p->proxied);

@@ -286,6 +286,11 @@ int settings_check(const struct settings *s, struct buf *error)
         buf_printf(error, "keyfile is %s, but there is no certfile: name the certificate, too", s->keyfile);
         return -1;
     }
+    if (s->cert_reqs > 0 && (!s->certfile || !s->ca_certs)) {
+        buf_printf(error, "cert_reqs is %d, but there is no %s", s->cert_reqs,
+                   s->certfile ? "ca_certs: name the authorities whose certificates are believed" : "certfile");
+        return -1;
+    }
     for (size_t i = 0; i < s->bind.n && !s->certfile; i++) {
         if (strncmp(s->bind.v[i], "https://", 8) == 0) {
             buf_printf(error, "bind is %s, but there is no certfile: name the certificate", s->bind.v[i]);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/http/body.h"
+#include "server/net/clientcert.h"
 #include "server/net/peer.h"
 
 static void set_state(struct exchange *x, enum exchange_state state)
@@ -81,6 +82,10 @@ void exchange_keep_peer(struct exchange *x)
     }
     if (copy && copy->proxied) {
         *copy->proxied = *x->peer->proxied;
+    }
+    if (copy && copy->client) {
+        copy->client = (struct clientcert *)arena_dup(&x->arena, x->peer->client, x->peer->client->size);
+        copy = copy->client ? copy : NULL;
     }
     x->peer = copy ? copy : &NOBODY;
     x->peer_kept = true;

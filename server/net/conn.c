@@ -21,6 +21,7 @@ static void on_closed(uv_handle_t *handle)
     tls_destroy(c->tls);
     free(c->writer);
     free(c->peer.proxied);
+    free(c->peer.client);
     free(c);
 }
 
@@ -144,6 +145,7 @@ static bool open_encrypted(struct conn *c)
 {
     c->peer.tls_version = tls_version(c->tls);
     c->peer.tls_cipher = tls_cipher(c->tls);
+    c->peer.client = tls_client(c->tls);
     return open_protocol(c);
 }
 

@@ -13,6 +13,8 @@ struct proxied {
     uint16_t port;
 };
 
+struct clientcert;
+
 struct peer {
     char addr[INET6_ADDRSTRLEN]; /* the client's numeric address, no port; "" on a unix socket */
     uint16_t port;               /* 0 on a unix socket */
@@ -23,5 +25,6 @@ struct peer {
     const char *tls_version;     /* "TLSv1.3"; static text; NULL: it is not encrypted */
     const char *tls_cipher;      /* OpenSSL's name; the same */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
+    struct clientcert *client;   /* the same life; NULL: the client has shown no certificate */
     struct proxied *proxied;     /* lives as long as this; NULL: there was no PROXY header */
 };

@@ -10,6 +10,8 @@
 #include "server/base/buf.h"
 #include "server/config/settings.h"
 #include "server/net/certs.h"
+#include "server/net/clientauth.h"
+#include "server/net/clientcert.h"
 #include "server/net/tickets.h"
 
 /* Mozilla's intermediate profile. The client's order counts: all of them are good, and it knows which are cheap for it.
@@ -29,6 +31,7 @@ struct tls_context {
     SSL_CTX **sets;            /* owned; one for each set of the store, with its certificates */
     const struct certs *certs; /* borrowed; until tls_context_use brings another one */
     const struct settings *settings;
+    struct clientauth *auth; /* owned; NULL: clients show no certificates */
     struct tickets *tickets; /* borrowed; NULL: OpenSSL has its own keys */
 };
 
@@ -135,12 +138,12 @@ static int min_version(const struct settings *s)
 }
 
 /* An SSL_CTX with the settings of the protocol, which are the same for all certificates. NULL with a sentence. */
-static SSL_CTX *make_ssl_ctx(const struct settings *s, struct buf *error)
+static SSL_CTX *make_ssl_ctx(const struct tls_context *ctx, struct buf *error)
 {
+    const struct settings *s = ctx->settings;
     SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
     if (!ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ssl, min_version(s)) ||
-        !SSL_CTX_set1_groups_list(ssl, GROUPS) || !SSL_CTX_set_dh_auto(ssl, 1) ||
-        !SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"cwsgi", 5)) {
+        !SSL_CTX_set1_groups_list(ssl, GROUPS) || !SSL_CTX_set_dh_auto(ssl, 1) || clientauth_plug(ctx->auth, ssl) < 0) {
         buf_printf(error, "OpenSSL cannot be set up: %s", last_reason());
         SSL_CTX_free(ssl);
         return NULL;
@@ -193,7 +196,7 @@ int tls_context_use(struct tls_context *ctx, const struct certs *certs, struct b
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        sets[i] = make_ssl_ctx(ctx->settings, error);
+        sets[i] = make_ssl_ctx(ctx, error);
         if (!sets[i] || add_certificates(sets[i], certs, certs_set(certs, i), error) < 0) {
             free_sets(sets, n);
             return -1;
@@ -213,9 +216,8 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
         return -1;
     }
     ctx->settings = s;
-    ctx->front = make_ssl_ctx(s, error);
-    if (!ctx->front || add_certificates(ctx->front, certs, certs_set(certs, 0), error) < 0 ||
-        tls_context_use(ctx, certs, error) < 0) {
+    if (clientauth_create(&ctx->auth, s, error) < 0 || !(ctx->front = make_ssl_ctx(ctx, error)) ||
+        add_certificates(ctx->front, certs, certs_set(certs, 0), error) < 0 || tls_context_use(ctx, certs, error) < 0) {
         tls_context_destroy(ctx);
         return -1;
     }
@@ -240,6 +242,7 @@ void tls_context_destroy(struct tls_context *ctx)
         SSL_CTX_set_tlsext_servername_arg(ctx->front, NULL);
     }
     SSL_CTX_free(ctx->front);
+    clientauth_destroy(ctx->auth);
     free_sets(ctx->sets, ctx->certs ? certs_sets(ctx->certs) : 0);
     free(ctx);
 }
@@ -360,6 +363,12 @@ const char *tls_version(const struct tls *t)
 const char *tls_cipher(const struct tls *t)
 {
     return SSL_get_cipher_name(t->ssl);
+}
+
+struct clientcert *tls_client(const struct tls *t)
+{
+    const X509 *cert = SSL_get0_peer_certificate(t->ssl);
+    return cert && SSL_get_verify_result(t->ssl) == X509_V_OK ? clientcert_create(cert) : NULL;
 }
 
 bool tls_is_ready(const struct tls *t)

@@ -10,6 +10,7 @@
 
 struct buf;
 struct certs;
+struct clientcert;
 struct settings;
 struct tls_context;
 struct tickets;
@@ -50,4 +51,6 @@ bool tls_is_ready(const struct tls *t); /* the handshake is done */
 /* What was agreed on, once it is ready; static texts. */
 const char *tls_version(const struct tls *t);
 const char *tls_cipher(const struct tls *t);
+/* What the client has shown and was believed; for free(). NULL: none, or memory is short. */
+struct clientcert *tls_client(const struct tls *t);
 const char *tls_error(const struct tls *t); /* of the last -EPROTO; static text or owned by t */
