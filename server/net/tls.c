@@ -12,6 +12,7 @@
 #include "server/net/certs.h"
 #include "server/net/clientauth.h"
 #include "server/net/clientcert.h"
+#include "server/net/staples.h"
 #include "server/net/tickets.h"
 
 /* Mozilla's intermediate profile. The client's order counts: all of them are good, and it knows which are cheap for it.
@@ -32,6 +33,7 @@ struct tls_context {
     const struct certs *certs; /* borrowed; until tls_context_use brings another one */
     const struct settings *settings;
     struct clientauth *auth; /* owned; NULL: clients show no certificates */
+    struct staples *staples; /* owned */
     struct tickets *tickets; /* borrowed; NULL: OpenSSL has its own keys */
 };
 
@@ -143,7 +145,8 @@ static SSL_CTX *make_ssl_ctx(const struct tls_context *ctx, struct buf *error)
     const struct settings *s = ctx->settings;
     SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
     if (!ssl || !bio_method() || !SSL_CTX_set_min_proto_version(ssl, min_version(s)) ||
-        !SSL_CTX_set1_groups_list(ssl, GROUPS) || !SSL_CTX_set_dh_auto(ssl, 1) || clientauth_plug(ctx->auth, ssl) < 0) {
+        !SSL_CTX_set1_groups_list(ssl, GROUPS) || !SSL_CTX_set_dh_auto(ssl, 1) || clientauth_plug(ctx->auth, ssl) < 0 ||
+        staples_plug(ctx->staples, ssl) < 0) {
         buf_printf(error, "OpenSSL cannot be set up: %s", last_reason());
         SSL_CTX_free(ssl);
         return NULL;
@@ -216,7 +219,11 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
         return -1;
     }
     ctx->settings = s;
-    if (clientauth_create(&ctx->auth, s, error) < 0 || !(ctx->front = make_ssl_ctx(ctx, error)) ||
+    int r = staples_create(&ctx->staples);
+    if (r < 0) {
+        buf_printf(error, "memory for OCSP answers cannot be had: %s", strerror(-r));
+    }
+    if (r < 0 || clientauth_create(&ctx->auth, s, error) < 0 || !(ctx->front = make_ssl_ctx(ctx, error)) ||
         add_certificates(ctx->front, certs, certs_set(certs, 0), error) < 0 || tls_context_use(ctx, certs, error) < 0) {
         tls_context_destroy(ctx);
         return -1;
@@ -233,6 +240,11 @@ int tls_context_tickets(struct tls_context *ctx, struct tickets *tickets)
     return tickets_plug(ctx->front);
 }
 
+struct staples *tls_context_staples(struct tls_context *ctx)
+{
+    return ctx->staples;
+}
+
 void tls_context_destroy(struct tls_context *ctx)
 {
     if (!ctx) {
@@ -243,6 +255,7 @@ void tls_context_destroy(struct tls_context *ctx)
     }
     SSL_CTX_free(ctx->front);
     clientauth_destroy(ctx->auth);
+    staples_destroy(ctx->staples);
     free_sets(ctx->sets, ctx->certs ? certs_sets(ctx->certs) : 0);
     free(ctx);
 }

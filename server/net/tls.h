@@ -12,6 +12,7 @@ struct buf;
 struct certs;
 struct clientcert;
 struct settings;
+struct staples;
 struct tls_context;
 struct tickets;
 struct tls;
@@ -26,6 +27,8 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
 int tls_context_use(struct tls_context *ctx, const struct certs *certs, struct buf *error);
 /* Session tickets are made and opened with these keys (borrowed) instead of OpenSSL's own. 0 or -ENOMEM. */
 int tls_context_tickets(struct tls_context *ctx, struct tickets *tickets);
+/* The OCSP answers that are sent along: borrowed, for the master to fill. */
+struct staples *tls_context_staples(struct tls_context *ctx);
 void tls_context_destroy(struct tls_context *ctx); /* NULL is fine */
 
 /* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier,

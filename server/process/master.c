@@ -26,6 +26,7 @@
 #include "server/process/reexec.h"
 #include "server/process/renewal.h"
 #include "server/process/signals.h"
+#include "server/process/stapler.h"
 #include "server/process/systemd.h"
 
 #define STACKS_US (SECOND_US / 10)    /* for a worker that has to go to say where it stands */
@@ -232,6 +233,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     earlier(&at, m->watchdog_us > 0 ? m->alive_us : 0);
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
     earlier(&at, m->stage == SERVING ? tickets_deadline(m->deps.tickets) : 0);
+    earlier(&at, m->stage == SERVING ? stapler_deadline(m->stapler) : 0);
     return at;
 }
 
@@ -247,6 +249,7 @@ static void wait_for_news(struct master *m)
     news.n = 0;
     news_add(&news, m->wake_fd[0], POLLIN);
     reload_await(&m->reload, &news);
+    stapler_await(m->stapler, &news);
     m->deps.hooks->wait_begin(m->deps.hooks);
     int r = poll(news.list, news.n, ms); /* EINTR is news too: the handler has run */
     m->deps.hooks->wait_end(m->deps.hooks);
@@ -301,6 +304,9 @@ struct master *master_create(const struct master_deps *deps)
     } else if (pipe2(m->wake_fd, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(m->master_fd, O_CLOEXEC) < 0) {
         r = -errno;
     }
+    if (r == 0 && deps->renewal && !(m->stapler = stapler_create(deps->renewal))) {
+        r = -ENOMEM;
+    }
     if (r < 0) {
         master_destroy(m);
         return NULL;
@@ -314,6 +320,7 @@ void master_destroy(struct master *m)
         return;
     }
     signals_close();
+    stapler_destroy(m->stapler);
     for (int i = 0; i < 2; i++) {
         if (m->wake_fd[i] >= 0) {
             close(m->wake_fd[i]);
@@ -424,6 +431,9 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
             return MASTER_WORKER;
         }
         tickets_turn(m->deps.tickets, clock_mono_us());
+        if (m->stage == SERVING) {
+            stapler_turn(m->stapler, clock_mono_us());
+        }
         metrics_tell(&m->metrics, crew_fresh(m), m->deps.listeners, clock_mono_us());
         if (m->stage >= STOPPING && (m->children.n == 0 || clock_mono_us() >= m->give_up_us)) {
             finish(m);

@@ -38,7 +38,8 @@ struct master {
 
     struct recycle recycle;
     struct reload reload;
-    bool up; /* systemd knows that this image's workers serve */
+    struct stapler *stapler; /* owned; NULL: no TLS */
+    bool up;                 /* systemd knows that this image's workers serve */
 
     int status;          /* to leave with */
     const char *reason;  /* why, when not 0 */
