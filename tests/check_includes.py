@@ -17,6 +17,7 @@ ALLOWED["wsgi"] = [
     "server/base",
     "server/config",
     "server/net/chunk.h",
+    "server/net/clientcert.h",
     "server/net/peer.h",
     "server/http",
     "server/exec/app.h",
