@@ -461,8 +461,6 @@ static void test_what_would_change_safety_or_meaning_is_refused(void **state)
 {
     struct fixture *f = *state;
     static const char *const given[][2] = {
-        {"ca_certs", "ca.pem"},
-        {"cert_reqs", "2"},
         {"protocol", "uwsgi"},
         {"strip_header_spaces", "true"},
         {"permit_obsolete_folding", "true"},
@@ -485,7 +483,6 @@ static void test_what_is_refused_may_be_given_as_its_default(void **state)
     struct fixture *f = *state;
     check_takes(f, "protocol", "http");
     check_takes(f, "strip_header_spaces", "false");
-    check_takes(f, "cert_reqs", "0");
     check_takes(f, "http_protocols", "h1");
 }
 
