@@ -1,34 +1,36 @@
-/* scoreboard.h - a shared page, one slot a worker: what each worker is doing.
+/* scoreboard.h - a shared page: what each worker is doing and counts (slot.h), what the server has counted.
  * One mapping of a memory file, made by the master before it forks and inherited by every worker, and by the next
  * image of the master through its descriptor. Atomics only: no lock that a killed process could leave behind.
- * A slot is written by its worker, and by the master only while no worker sits in it. */
+ * A slot is written by its worker, and by the master only while no worker sits in it; the board by the master. */
 #pragma once
 
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
-enum slot_state {
-    SLOT_FREE,
-    SLOT_BOOTING,
-    SLOT_READY,
-    SLOT_WANTS_RETIRE, /* serving, but it has done its max_requests and asks to be replaced */
-    SLOT_DRAINING,
-    SLOT_HUNG,      /* a call of the application takes too long: it is to be replaced, and finishes what else it has */
-    SLOT_HUNG_ONLY, /* nothing else is left */
-};
+#include "server/base/slot.h"
 
-struct slot {
-    _Alignas(64) _Atomic pid_t pid; /* 0 when free */
-    _Atomic int state;              /* enum slot_state */
-    _Atomic uint64_t busy_since_us; /* clock_mono_us() when the application was entered; 0 while it is not running */
-    _Atomic uint64_t requests;      /* finished since the worker started */
-    _Atomic uint64_t connections;   /* open now */
-    _Atomic uint64_t memory;        /* bytes, as the master has seen it last; 0: it does not look. By the master */
-};
-
+struct buf;
 struct scoreboard; /* opaque */
+
+enum event {
+#define EVENT(name, help) EVENT_##name,
+#include "server/base/scoreboard.def"
+    EVENTS
+};
+
+/* Of the whole server, whatever images of the master and workers it has had. */
+struct board {
+    _Atomic int64_t started;     /* seconds since 1970 */
+    _Atomic int64_t loaded;      /* when this generation began */
+    _Atomic unsigned generation; /* from 1: how many releases the server has served */
+    _Atomic uint64_t events[EVENTS];
+};
+
+struct tally {
+    uint64_t counters[COUNTERS];
+    uint64_t latency[LATENCY_BUCKETS];
+};
 
 /* `slots` >= 1. 0 or -errno. */
 int scoreboard_create(struct scoreboard **out, size_t slots);
@@ -43,4 +45,19 @@ int scoreboard_grow(struct scoreboard *sb, size_t slots);
 
 int scoreboard_fd(const struct scoreboard *sb); /* borrowed; close-on-exec is set */
 size_t scoreboard_size(const struct scoreboard *sb);
-struct slot *scoreboard_slot(struct scoreboard *sb, size_t i); /* i < size; good until scoreboard_grow */
+struct slot *scoreboard_slot(const struct scoreboard *sb, size_t i); /* i < size; good until scoreboard_grow */
+struct board *scoreboard_board(const struct scoreboard *sb);         /* the same */
+
+/* --- What was counted ----------------------------------------------------------------------------------------------
+ */
+void scoreboard_event(struct scoreboard *sb, enum event e); /* one more. By the master */
+void scoreboard_begin_generation(struct scoreboard *sb);    /* by each image of the master */
+/* The worker in this slot is gone: what it counted stays in the totals, the slot is free. By the master. */
+void scoreboard_vacate(struct scoreboard *sb, size_t i);
+/* All that was counted, by workers that live and by those that ended. By anyone. */
+void scoreboard_tally(const struct scoreboard *sb, struct tally *out);
+
+/* For an image of the master that cannot adopt the page, since another build made it: as text, a fact a line; what is
+ * not known is left out. 0 or -ENOMEM. */
+int scoreboard_save(const struct scoreboard *sb, struct buf *out);
+void scoreboard_restore(struct scoreboard *sb, const char *text); /* into a new one */

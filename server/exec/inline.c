@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 #include "server/base/clock.h"
-#include "server/base/scoreboard.h"
+#include "server/base/slot.h"
 #include "server/exec/app.h"
 #include "server/exec/standby.h"
 
@@ -29,9 +29,16 @@ static void enqueue(struct executor *base, struct exchange *x)
     e->last = x;
 }
 
+static void show_waiting(struct inline_executor *e, int change)
+{
+    e->waiting += (size_t)change;
+    slot_set(e->slot, GAUGE_waiting, e->waiting);
+}
+
 static void submit(struct executor *base, struct exchange *x)
 {
     exchange_keep_peer(x); /* now: while the application runs, its connection may go, and the arena is in use */
+    show_waiting(from_base(base), +1);
     enqueue(base, x);
 }
 
@@ -164,6 +171,7 @@ static void step(struct inline_executor *e, struct exchange *x)
 
     e->slow = false;
     if (x->state == EXCHANGE_READY) {
+        show_waiting(e, -1);
         exchange_start(x);
         if (x->aborted) {
             give_back(e, x, false); /* the client left before the application saw the request */
@@ -206,7 +214,9 @@ void inline_run(struct inline_executor *e)
     struct exchange *last = e->last;
     while (last) {
         struct exchange *x = dequeue(e);
+        exchange_show(x, e->slot);
         atomic_store_explicit(&e->slot->busy_since_us, clock_mono_us(), memory_order_relaxed);
+        slot_set(e->slot, GAUGE_running, 1);
         bool was_last = x == last;
         e->running = x;
         standby_begin(e->standby);
@@ -218,5 +228,6 @@ void inline_run(struct inline_executor *e)
         }
     }
     atomic_store_explicit(&e->slot->busy_since_us, 0, memory_order_relaxed);
+    slot_set(e->slot, GAUGE_running, 0);
     e->app->reap(e->app);
 }

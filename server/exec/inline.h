@@ -14,10 +14,11 @@ struct standby;
 struct inline_executor {
     struct executor base;          /* what the protocols see */
     struct app *app;               /* borrowed */
-    struct slot *slot;             /* borrowed: tells the master how long the application has been running */
+    struct slot *slot;             /* borrowed: shows what the application is doing, and since when */
     struct standby *standby;       /* borrowed; NULL: the loop waits while the application computes */
     struct exchange *first, *last; /* queue, linked by exchange.next */
     struct exchange *running;      /* in a step now */
+    size_t waiting;                /* in the queue, and not begun */
     bool holding;                  /* its output is held, so that small pieces go out together */
     bool slow;                     /* the loop was taken over in this step: each piece is sent by itself */
     bool attached;                 /* this thread holds the interpreter */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "server/base/clock.h"
-#include "server/base/scoreboard.h"
+#include "server/base/slot.h"
 #include "server/exec/app.h"
 #include "server/http/exchange.h"
 
@@ -56,6 +56,9 @@ struct pool {
     unsigned idle;        /* threads that wait for work */
     bool reap, stop;
     struct runner *oldest, *youngest; /* in the application, by since_us */
+    unsigned running;                 /* how many these are */
+    const struct exchange *shown;     /* in the slot */
+    size_t waiting;                   /* in `ready` */
 
     unsigned n; /* threads that run */
     struct runner runners[];
@@ -86,9 +89,16 @@ static struct exchange *line_take(struct line *l)
 
 /* How long calls have been running: under the lock */
 
-static void show_oldest(struct pool *p)
+static void show(struct pool *p, int change)
 {
-    atomic_store_explicit(&p->slot->busy_since_us, p->oldest ? p->oldest->since_us : 0, memory_order_relaxed);
+    const struct runner *r = p->oldest;
+    p->running += (unsigned)change;
+    slot_set(p->slot, GAUGE_running, p->running);
+    if (r && r->x != p->shown) {
+        exchange_show(r->x, p->slot);
+    }
+    p->shown = r ? r->x : NULL;
+    atomic_store_explicit(&p->slot->busy_since_us, r ? r->since_us : 0, memory_order_relaxed);
 }
 
 static void enter(struct runner *r, struct exchange *x)
@@ -100,7 +110,7 @@ static void enter(struct runner *r, struct exchange *x)
     r->younger = NULL;
     *(r->older ? &r->older->younger : &p->oldest) = r;
     p->youngest = r;
-    show_oldest(p);
+    show(p, +1);
 }
 
 static void leave(struct runner *r)
@@ -109,7 +119,7 @@ static void leave(struct runner *r)
     *(r->older ? &r->older->younger : &p->oldest) = r->younger;
     *(r->younger ? &r->younger->older : &p->youngest) = r->older;
     r->since_us = 0;
-    show_oldest(p);
+    show(p, -1);
 }
 
 /* The threads */
@@ -226,6 +236,7 @@ static void work(struct runner *r)
     struct exchange *x = p->ready.first ? line_take(&p->ready) : NULL;
     if (x) {
         x->runner = r;
+        slot_set(p->slot, GAUGE_waiting, --p->waiting);
     } else {
         p->reap = false;
     }
@@ -278,6 +289,7 @@ static void submit(struct executor *base, struct exchange *x)
     p->lent++;
     pthread_mutex_lock(&p->lock);
     line_append(&p->ready, x);
+    slot_set(p->slot, GAUGE_waiting, ++p->waiting);
     if (p->idle > 0) {
         pthread_cond_signal(&p->work);
     }

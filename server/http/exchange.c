@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "server/base/slot.h"
 #include "server/http/body.h"
 #include "server/net/clientcert.h"
 #include "server/net/peer.h"
@@ -35,6 +36,7 @@ void exchange_reset(struct exchange *x)
     x->ops = NULL;
     x->peer = NULL;
     x->peer_kept = false;
+    x->failed = false;
     x->executor = NULL;
     x->next = NULL;
 }
@@ -96,6 +98,11 @@ void exchange_flush(struct exchange *x)
     x->executor->flush(x->executor, x);
 }
 
+void exchange_show(const struct exchange *x, struct slot *slot)
+{
+    slot_show(slot, x->started_us, x->request.method, x->request.target, str_of(x->peer->addr));
+}
+
 void exchange_send(struct exchange *x)
 {
     x->ops->flush(x);
@@ -120,5 +127,6 @@ void exchange_give_up(struct exchange *x, int status, const char *message)
 void exchange_done(struct exchange *x, bool ok)
 {
     set_state(x, EXCHANGE_DONE);
+    x->failed = !ok;
     x->ops->done(x, ok);
 }

@@ -32,6 +32,7 @@
 struct body;
 struct exchange;
 struct peer;
+struct slot;
 
 enum exchange_state { EXCHANGE_RECEIVING, EXCHANGE_READY, EXCHANGE_RUNNING, EXCHANGE_DONE };
 
@@ -60,6 +61,7 @@ struct exchange {
     struct body *body;       /* owned; NULL when there is none */
     const struct peer *peer; /* borrowed: the connection's; or a copy in the arena */
     bool peer_kept;          /* it is a copy */
+    bool failed;             /* given back with an answer that could not be completed */
     enum exchange_state state;
     atomic_bool aborted; /* the client left: nothing more can be sent */
     uint64_t started_us; /* clock_mono_us() at the first byte of the request */
@@ -94,7 +96,8 @@ void exchange_flush(struct exchange *x);
 
 /* For the executor, loop thread. */
 void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is about to be called */
-void exchange_send(struct exchange *x);  /* what the response holds goes to the protocol */
+void exchange_show(const struct exchange *x, struct slot *slot); /* to whoever asks what the worker is doing */
+void exchange_send(struct exchange *x);                          /* what the response holds goes to the protocol */
 void exchange_hold(struct exchange *x, bool held);
 bool exchange_wants_more(const struct exchange *x);
 /* The application does not come back in time: the client gets `status` (if it has the head already: a connection that

@@ -6,11 +6,12 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
-#include "server/base/scoreboard.h"
 #include "server/base/sink.h"
+#include "server/base/slot.h"
 #include "server/base/statsd.h"
 #include "server/config/settings.h"
 #include "server/http/accesslog.h"
+#include "server/http/body.h"
 #include "server/http/exchange.h"
 #include "server/http/forward.h"
 #include "server/http/http1.h"
@@ -110,18 +111,42 @@ void http_give_back(struct http *h, struct exchange *x)
     h->n_free++;
 }
 
+static void count(struct slot *slot, const struct exchange *x, uint64_t sent, uint64_t took_us)
+{
+    int hundreds = x->response.status / 100;
+    slot_count(slot, COUNT_requests, 1);
+    slot_took(slot, took_us);
+    if (hundreds >= 1 && hundreds <= 5) { /* 0: the client left before there was one */
+        slot_count(slot, COUNT_status_1xx + (enum counter)(hundreds - 1), 1);
+    }
+    if (sent > 0) {
+        slot_count(slot, COUNT_bytes_sent, sent);
+    }
+    if (x->body) {
+        slot_count(slot, COUNT_bytes_received, body_len(x->body));
+    }
+    if (!x->executor) {
+        slot_count(slot, hundreds > 0 ? COUNT_refused : COUNT_aborted, 1);
+    } else if (x->aborted) {
+        slot_count(slot, COUNT_aborted, 1);
+    } else if (x->failed) {
+        slot_count(slot, COUNT_errors, 1);
+    }
+}
+
 void http_log(struct http *h, const struct exchange *x, uint64_t sent)
 {
-    atomic_fetch_add_explicit(&h->slot->requests, 1, memory_order_relaxed);
+    uint64_t took_us = clock_mono_us() - x->started_us;
+    count(h->slot, x, sent, took_us);
     if (h->statsd) {
-        statsd_request(h->statsd, x->response.status, clock_mono_us() - x->started_us);
+        statsd_request(h->statsd, x->response.status, took_us);
     }
     if (!h->sink) {
         return;
     }
     struct buf line = {0};
     clock_update(&h->clock);
-    if (accesslog_format(h->format, &line, x, &h->clock, sent, clock_mono_us() - x->started_us) == 0) {
+    if (accesslog_format(h->format, &line, x, &h->clock, sent, took_us) == 0) {
         sink_append(h->sink, line.data, line.len);
     }
     buf_finish(&line);

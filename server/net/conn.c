@@ -45,6 +45,7 @@ static void unlink_conn(struct conn *c)
 void conn_finish(struct conn *c)
 {
     struct conns *cs = c->all;
+    cs->handshakes_failed += c->state == CONN_HANDSHAKE;
     conn_set_state(c, CONN_CLOSED);
     chunkq_finish(&c->queue);
     buf_finish(&c->preface);
@@ -85,6 +86,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static bool open_protocol(struct conn *c)
 {
+    c->all->handshakes += c->state == CONN_HANDSHAKE;
     conn_set_state(c, CONN_OPEN);
     c->deadline = 0;
     c->p = c->all->protocol->open(c->all->context, c);
@@ -329,6 +331,7 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
     }
     link_first(c);
     cs->count++;
+    cs->accepted++;
     conns_watch(cs);
 
     if (cs->proxy) {

@@ -26,9 +26,10 @@ struct conns {
     const struct proxy *proxy;       /* borrowed: set after conns_init; NULL: no PROXY headers are read */
     void *context;                   /* borrowed: for protocol->open */
     struct conn_limits limits;
-    size_t count;               /* open now */
-    size_t queued;              /* bytes that wait to be sent, over all connections */
-    void (*on_room)(void *arg); /* a connection went away: accepting may go on; may be NULL */
+    size_t count;                                     /* open now */
+    uint64_t accepted, handshakes, handshakes_failed; /* so far */
+    size_t queued;                                    /* bytes that wait to be sent, over all connections */
+    void (*on_room)(void *arg);                       /* a connection went away: accepting may go on; may be NULL */
     void *on_room_arg;
     bool draining;             /* idle connections are closed, others after their answer */
     struct conn *first, *last; /* list of all, by last use: the freshest first */

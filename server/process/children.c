@@ -58,14 +58,8 @@ void children_add(struct children *cs, const struct child *c)
 
 void children_remove(struct children *cs, struct child *c)
 {
-    struct slot *slot = children_slot(cs, c);
-    if (slot) {
-        atomic_store(&slot->busy_since_us, 0);
-        atomic_store(&slot->requests, 0);
-        atomic_store(&slot->connections, 0);
-        atomic_store(&slot->memory, 0);
-        atomic_store(&slot->pid, 0);
-        atomic_store(&slot->state, SLOT_FREE);
+    if (c->slot != HANDOVER_NO_SLOT) {
+        scoreboard_vacate(cs->scoreboard, c->slot);
     }
     size_t behind = cs->n - (size_t)(c - cs->list) - 1;
     memmove(c, c + 1, behind * sizeof(*c));

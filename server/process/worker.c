@@ -401,7 +401,11 @@ static void settle(struct worker *w)
     if (w->hung) {
         tend_hung(w);
     }
-    atomic_store_explicit(&w->slot->connections, w->conns.count, memory_order_relaxed);
+    const struct conns *cs = &w->conns;
+    slot_set(w->slot, GAUGE_connections, cs->count);
+    slot_set_count(w->slot, COUNT_accepted, cs->accepted);
+    slot_set_count(w->slot, COUNT_handshakes, cs->handshakes);
+    slot_set_count(w->slot, COUNT_handshakes_failed, cs->handshakes_failed);
 }
 
 /* The standby thread's turn: the network alone. */
