@@ -439,6 +439,7 @@ static int open_scoreboard(struct program *p)
         r = scoreboard_adopt(&p->scoreboard, h->scoreboard_fd);
         if (r == 0) {
             h->scoreboard_fd = -1;
+            scoreboard_begin_generation(p->scoreboard);
             return GO_ON;
         }
         for (size_t i = 0; i < h->n_workers; i++) { /* another build's: its workers cannot be watched any more */
@@ -448,7 +449,14 @@ static int open_scoreboard(struct program *p)
     if (r == -EINVAL) {
         r = scoreboard_create(&p->scoreboard, 2 * (size_t)p->settings.workers); /* two generations meet in a reload */
     }
-    return r < 0 ? refuse_errno(p, "The scoreboard can't be made", r) : GO_ON;
+    if (r < 0) {
+        return refuse_errno(p, "The scoreboard can't be made", r);
+    }
+    if (h && h->counts) {
+        scoreboard_restore(p->scoreboard, h->counts);
+    }
+    scoreboard_begin_generation(p->scoreboard);
+    return GO_ON;
 }
 
 static int create_master(struct program *p, struct buf *error)
@@ -599,8 +607,11 @@ static void reload(struct program *p)
 {
     struct handover h;
     handover_init(&h);
+    struct buf counts = {0};
     int r = master_hand_over(p->master, &h);
+    r = r < 0 ? r : scoreboard_save(p->scoreboard, &counts);
     if (r == 0) {
+        h.counts = (char *)buf_cstr(&counts); /* lent */
         h.listeners = p->listeners;
         h.scoreboard_fd = scoreboard_fd(p->scoreboard);
         h.tickets_fd = p->tickets ? tickets_fd(p->tickets) : -1;
@@ -609,6 +620,7 @@ static void reload(struct program *p)
         interp_flush();
         r = reexec(p->launch, &h);
     }
+    buf_finish(&counts);
     free(h.workers);
     log_error("Can't execute %s: %s", p->launch->program, strerror(-r));
 }

@@ -216,7 +216,11 @@ void scoreboard_event(struct scoreboard *sb, enum event e)
 void scoreboard_begin_generation(struct scoreboard *sb)
 {
     struct board *b = scoreboard_board(sb);
-    atomic_store(&b->generation, atomic_load(&b->generation) + 1);
+    unsigned last = atomic_load(&b->generation);
+    atomic_store(&b->generation, last + 1);
+    if (last > 0) {
+        scoreboard_event(sb, EVENT_reloads);
+    }
     atomic_store(&b->loaded, (int64_t)time(NULL));
 }
 

@@ -51,6 +51,15 @@ int children_reserve(struct children *cs, unsigned *slot)
     return scoreboard_grow(cs->scoreboard, size + SLOTS_STEP);
 }
 
+void children_label(const struct children *cs, unsigned slot, unsigned age)
+{
+    struct slot *s = scoreboard_slot(cs->scoreboard, slot);
+    atomic_store(&s->spawned_us, clock_mono_us());
+    atomic_store(&s->age, age);
+    atomic_store(&s->generation, atomic_load(&scoreboard_board(cs->scoreboard)->generation));
+    atomic_store(&s->state, SLOT_BOOTING);
+}
+
 void children_add(struct children *cs, const struct child *c)
 {
     cs->list[cs->n++] = *c;
@@ -148,7 +157,7 @@ void child_signal(const struct child *c, int sig)
     }
 }
 
-void child_log_end(const struct child *c, int status)
+static void log_end(const struct child *c, int status)
 {
     if (WIFEXITED(status)) {
         if (WEXITSTATUS(status) != 0) {
@@ -169,6 +178,19 @@ void child_log_end(const struct child *c, int status)
     bool by_others = sig == SIGKILL && c->phase != CHILD_KILLED;
     log_line(level, "Worker (pid:%ld) was sent SIG%s!%s", (long)c->pid, name ? name : number,
              by_others ? " Perhaps out of memory?" : "");
+}
+
+void children_log_end(const struct children *cs, const struct child *c, int status)
+{
+    const struct slot *slot = children_slot(cs, c);
+    struct shown x;
+    log_end(c, status);
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM;
+    if (killed && slot && atomic_load(&slot->busy_since_us) > 0 && slot_read_shown(slot, &x)) {
+        log_error("Worker (pid:%ld) was running %.*s %.*s%s from %.*s", (long)c->pid, (int)x.method_len, x.method,
+                  (int)x.target_len, x.target, x.cut ? "..." : "", x.client_len ? (int)x.client_len : 13,
+                  x.client_len ? x.client : "a unix socket");
+    }
 }
 
 int children_hand_over(const struct children *cs, struct handover *h)

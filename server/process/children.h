@@ -49,8 +49,9 @@ void children_finish(struct children *cs);
 
 /* Makes sure of room for one more, and of a free slot for it (the scoreboard grows). 0 or -errno. */
 int children_reserve(struct children *cs, unsigned *slot);
-void children_add(struct children *cs, const struct child *c); /* after children_reserve */
-void children_remove(struct children *cs, struct child *c);    /* and frees its slot */
+void children_label(const struct children *cs, unsigned slot, unsigned age); /* who will sit there: before the fork */
+void children_add(struct children *cs, const struct child *c);               /* after children_reserve */
+void children_remove(struct children *cs, struct child *c);                  /* and frees its slot */
 
 size_t children_count(const struct children *cs, enum child_phase phase);
 struct child *children_oldest(const struct children *cs, enum child_phase phase); /* NULL: none */
@@ -67,7 +68,9 @@ uint64_t children_silence_end(const struct children *cs, const struct child *c, 
 
 void child_move(struct child *c, enum child_phase to);
 void child_signal(const struct child *c, int sig);
-void child_log_end(const struct child *c, int status); /* what waitpid said, in gunicorn's words */
+
+/* What waitpid said, in gunicorn's words; and which request it was running, if it did not end by itself. */
+void children_log_end(const struct children *cs, const struct child *c, int status);
 
 /* The table for the next image (workers; owned by the caller), and from the image before us: those that serve are
  * stale, the others, of no use any more, are leaving and still have to be told. 0 or -errno. */

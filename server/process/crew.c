@@ -138,7 +138,7 @@ static int spawn(struct master *m, struct seat *seat)
     sigset_t before;
     signals_block(&before); /* the child must not run our handlers */
     hooks->before_fork(hooks);
-    atomic_store(&scoreboard_slot(m->deps.scoreboard, slot)->state, SLOT_BOOTING);
+    children_label(&m->children, slot, m->age);
     pid_t pid = fork();
     if (pid == 0) {
         hooks->after_fork_child(hooks);
@@ -154,6 +154,7 @@ static int spawn(struct master *m, struct seat *seat)
         return r;
     }
     hooks->forked(hooks, pid);
+    scoreboard_event(m->deps.scoreboard, EVENT_workers_started);
     children_add(&m->children, &(struct child){.pid = pid, .slot = slot, .age = m->age, .spawned_us = clock_mono_us()});
     return 0;
 }

@@ -87,6 +87,12 @@ void master_tell_up(struct master *m)
     systemd_notify("READY=1\nMAINPID=%ld\nSTATUS=Serving, %d workers", (long)getpid(), m->wanted);
 }
 
+void master_stay(struct master *m)
+{
+    scoreboard_event(m->deps.scoreboard, EVENT_reloads_refused);
+    master_tell_up(m); /* as before */
+}
+
 static void read_slots(struct master *m)
 {
     for (size_t i = 0; i < m->children.n; i++) {
@@ -114,9 +120,12 @@ static bool was_told(int status)
 static void child_ended(struct master *m, struct child *in_table, int status)
 {
     crew_read_slot(m, in_table); /* it may have been ready for a moment */
+    children_log_end(&m->children, in_table, status);
     struct child c = *in_table;
     children_remove(&m->children, in_table);
-    child_log_end(&c, status);
+    if (c.phase <= CHILD_STALE) {
+        scoreboard_event(m->deps.scoreboard, c.phase == CHILD_BOOTING ? EVENT_workers_failed : EVENT_workers_crashed);
+    }
     if (c.phase == CHILD_BOOTING) {
         crew_boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
     } else if (c.phase == CHILD_READY && !was_told(status)) {
@@ -137,7 +146,7 @@ void master_reap(struct master *m)
         } else if (pid == m->reload.trial) {
             reload_ended(&m->reload, status);
             if (m->reload.state == RELOAD_REFUSED) {
-                master_tell_up(m); /* as before */
+                master_stay(m);
             }
         }
     }
@@ -173,6 +182,7 @@ static void judge_silence(struct master *m, struct child *c, uint64_t now)
         return;
     }
     log_critical("WORKER TIMEOUT (pid:%ld)", (long)c->pid);
+    scoreboard_event(m->deps.scoreboard, EVENT_workers_timed_out);
     bool booting = c->phase == CHILD_BOOTING;
     child_move(c, CHILD_ABORTED);
     child_signal(c, SIGURG); /* it shows where it stands */
@@ -393,7 +403,7 @@ static bool may_go(struct master *m)
         hooks->on_reload(hooks);
     } else if (hooks->pre_exec(hooks) < 0) {
         reload_refuse(&m->reload, "the hook pre_exec failed");
-        master_tell_up(m);
+        master_stay(m);
         return false;
     }
     return true;
@@ -420,7 +430,7 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
         start(m);
     } else {
         reload_refuse(&m->reload, "it can't be executed");
-        master_tell_up(m);
+        master_stay(m);
     }
     master_reap(m); /* those that ended while nobody listened */
     for (;;) {

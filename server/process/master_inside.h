@@ -51,4 +51,5 @@ struct master {
 void master_stop(struct master *m, bool quickly);                   /* begins to stop, or hastens it */
 void master_fail(struct master *m, int status, const char *reason); /* the server cannot go up */
 void master_tell_up(struct master *m);                              /* systemd: we serve */
+void master_stay(struct master *m);                                 /* a reload was refused */
 void master_reap(struct master *m);                                 /* children that ended */

@@ -21,7 +21,7 @@ void orders_reload(struct master *m, bool upgrading)
     systemd_notify_reloading();
     reload_start(&m->reload, upgrading);
     if (m->reload.state == RELOAD_REFUSED) {
-        master_tell_up(m); /* as before */
+        master_stay(m);
     }
 }
 

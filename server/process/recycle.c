@@ -185,6 +185,7 @@ static void replace(struct master *m, struct child *c, uint64_t now)
         pause_after(m, c, now);
     }
     child_move(c, CHILD_STALE);
+    scoreboard_event(m->deps.scoreboard, EVENT_workers_recycled);
 }
 
 /* None is on its way: neither a replacement nor one that waits for its own. */

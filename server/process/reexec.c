@@ -55,6 +55,9 @@ static int write_text(struct buf *b, const struct handover *h)
     if (r == 0 && h->pidfile_fd >= 0) {
         r = buf_printf(b, "pidfile %d %zu\n%s\n", h->pidfile_fd, strlen(h->pidfile_path), h->pidfile_path);
     }
+    if (r == 0 && h->counts) {
+        r = buf_printf(b, "counts %zu\n%s\n", strlen(h->counts), h->counts);
+    }
     for (size_t i = 0; i < h->listeners.n && r == 0; i++) {
         const struct listener *l = &h->listeners.list[i];
         r = buf_printf(b, "listener %d %d %zu\n%s\n", l->fd, l->ours, strlen(l->bind), l->bind);
@@ -233,6 +236,9 @@ static int take_line(struct handover *h, struct cursor *c)
         h->pidfile_fd = fd;
         return take_string(c, len, &h->pidfile_path);
     }
+    if (sscanf(line, "counts %zu", &len) == 1) {
+        return h->counts ? -EINVAL : take_string(c, len, &h->counts);
+    }
     if (sscanf(line, "served %d", &flag) == 1) {
         h->served = flag;
         return 0;
@@ -330,6 +336,7 @@ void handover_destroy(struct handover *h)
         }
     }
     free(h->pidfile_path);
+    free(h->counts);
     free(h->workers);
     free(h);
 }

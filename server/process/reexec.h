@@ -27,6 +27,7 @@ struct handover {
     int wake_fd[2];                  /* the pipe that wakes the master: signals, ready workers; as above */
     int pidfile_fd;                  /* owned until taken, then -1; -1: none */
     char *pidfile_path;              /* owned; NULL: none */
+    char *counts;                    /* owned: what scoreboard_save wrote, should the page not be understood; or NULL */
     bool served;                     /* a worker was ready once */
     unsigned age;                    /* of the youngest worker */
     struct handover_worker *workers; /* owned */

@@ -54,7 +54,7 @@ static int next_image(void)
                 h->workers[0].slot == 3 && h->workers[0].age == 9 && h->workers[0].retiring &&
                 !h->workers[1].retiring && h->age == 12 && h->served && h->listeners.n == 1 &&
                 strcmp(h->listeners.list[0].bind, "unix:odd\nname 7") == 0 && h->listeners.list[0].ours &&
-                strcmp(h->pidfile_path, "/run/a b\n.pid") == 0;
+                strcmp(h->pidfile_path, "/run/a b\n.pid") == 0 && strcmp(h->counts, "some\ncounts\n") == 0;
     if (!good) {
         return 11;
     }
@@ -83,6 +83,7 @@ static struct handover sample(struct listener *listener, struct handover_worker 
     h.scoreboard_fd = memfd_create("board", MFD_CLOEXEC);
     h.pidfile_fd = memfd_create("pid", MFD_CLOEXEC);
     h.pidfile_path = (char *)"/run/a b\n.pid";
+    h.counts = (char *)"some\ncounts\n";
     h.age = 12;
     h.served = true;
     workers[0] = (struct handover_worker){.pid = 70, .slot = 3, .age = 9, .retiring = true};

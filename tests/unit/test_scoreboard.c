@@ -195,7 +195,7 @@ static void test_another_build_gets_the_counts_as_text(void **state)
     assert_int_equal(t.counters[COUNT_requests], (UINT64_C(1) << 40) + 5);
     assert_int_equal(t.latency[latency_bucket(123456)], 1);
     assert_int_equal(latency_count(t.latency), 1);
-    assert_int_equal(scoreboard_board(other)->events[EVENT_reloads], 1);
+    assert_int_equal(scoreboard_board(other)->events[EVENT_reloads], 2);
     assert_int_equal(scoreboard_board(other)->generation, 2);
     assert_int_equal(scoreboard_board(other)->started, 1000);
     scoreboard_destroy(other);
