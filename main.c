@@ -10,6 +10,7 @@
 #include "python/gil.h"
 #include "python/interp.h"
 #include "python/pyhooks.h"
+#include "python/pylog.h"
 #include "python/stacks.h"
 #include "python/venv.h"
 #include "server/base/buf.h"
@@ -202,7 +203,7 @@ static int open_syslog(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
     const char *name = s->syslog_prefix ? s->syslog_prefix : process_name(p);
-    if (!s->syslog) {
+    if (!s->syslog || pylog_wanted(s)) { /* Python's logging has its own */
         return GO_ON;
     }
     p->syslog = syslog_create(s->syslog_addr, s->syslog_facility, name, "error", error);
@@ -316,6 +317,9 @@ static int check(struct program *p, struct buf *error)
         return 1;
     }
     pyhooks_plug(&p->hooks, &p->settings); /* those around a request are bound when the application is loaded */
+    if (pylog_start(&p->settings, false, error) < 0) {
+        return refuse(p, error);
+    }
     if (hooks) {
         if (hooks->pre_fork(hooks, 1) < 0) {
             return 1;
@@ -493,7 +497,7 @@ static void on_wait_end(struct hooks *h)
 }
 
 /* The hooks are plugged behind it: what they are shown as the server's pid must be the daemon's. */
-static int detach(struct program *p)
+static int detach(struct program *p, struct buf *error)
 {
     interp_plug(&p->hooks);
     if (p->settings.daemon && !p->handover) {
@@ -505,6 +509,9 @@ static int detach(struct program *p)
     pyhooks_plug(&p->hooks, &p->settings);
     p->hooks.wait_begin = on_wait_begin;
     p->hooks.wait_end = on_wait_end;
+    if (pylog_start(&p->settings, true, error) < 0) {
+        return refuse(p, error);
+    }
     if (p->settings.capture_output) {
         stdio_to_log();
     }
@@ -526,7 +533,7 @@ static int set_up(struct program *p, struct buf *error)
     }
     if (status == GO_ON) {
         set_title(p, "master");
-        status = detach(p);
+        status = detach(p, error);
     }
     status = status == GO_ON && s->preload_app != SETTING_FALSE ? preload(p) : status;
     status = status == GO_ON ? open_pidfile(p, error) : status;
@@ -646,6 +653,7 @@ static int serve(struct program *p)
 static void tear_down(struct program *p)
 {
     wsgi_destroy(p->app);
+    pylog_stop();
     if (p->interpreter) {
         interp_stop();
     }

@@ -15,8 +15,9 @@
 
 static const char *const default_files[] = {"./gunicorn.conf.py", "./cwsgi.conf.py"}; /* the later one overrides */
 
-/* The hooks by name, a dict that is never freed: hooks are called until the very end. NULL before the first one. */
-static PyObject *hooks;
+/* What is more than text, by name: hooks and dicts. A dict that is never freed: hooks are called until the very end.
+ * NULL before the first one. */
+static PyObject *objects;
 
 /* "module.Class" of a class or function, a new reference. */
 static PyObject *dotted_name(PyObject *value)
@@ -96,8 +97,6 @@ static PyObject *to_text(const struct setting *row, PyObject *value)
         text = PyLong_Type.tp_repr(value); /* not str(): of an enum's member that may be its name */
     } else if (PyType_Check(value)) {
         text = dotted_name(value);
-    } else if (PyDict_Check(value) && row->type == SETTING_DICT) {
-        text = PyObject_Repr(value);
     }
     if (!text && !PyErr_Occurred()) {
         PyErr_Format(PyExc_TypeError, "%s cannot be used here", Py_TYPE(value)->tp_name);
@@ -230,23 +229,32 @@ static PyObject *shown_name(PyObject *function)
     return name;
 }
 
+/* The object stays with us, the settings get its name or repr; `shown` is taken over and may be NULL with an exception.
+ */
+static int set_object(struct settings *s, const struct setting *row, PyObject *value, PyObject *shown,
+                      struct buf *error)
+{
+    if (!objects) {
+        objects = PyDict_New();
+    }
+    int r = shown && objects ? PyDict_SetItemString(objects, row->name, value) : -1;
+    r = r < 0 ? invalid(row, value, error) : set_one(s, row, shown, error);
+    Py_XDECREF(shown);
+    return r;
+}
+
 static int set_hook(struct settings *s, const struct setting *row, PyObject *value, struct buf *error)
 {
-    if (!hooks) {
-        hooks = PyDict_New();
-    }
-    PyObject *function = hooks ? find_function(value) : NULL;
+    PyObject *function = find_function(value);
     PyObject *name = function && fits(row, function) ? shown_name(function) : NULL;
-    int r = name ? PyDict_SetItemString(hooks, row->name, function) : -1;
-    r = r < 0 ? invalid(row, value, error) : set_one(s, row, name, error);
-    Py_XDECREF(name);
+    int r = set_object(s, row, function ? function : value, name, error);
     Py_XDECREF(function);
     return r;
 }
 
-PyObject *configfile_hook(const char *name)
+PyObject *configfile_object(const char *name)
 {
-    return hooks ? PyDict_GetItemString(hooks, name) : NULL;
+    return objects ? PyDict_GetItemString(objects, name) : NULL;
 }
 
 /* Every setting that `names` (a dict) has. */
@@ -265,6 +273,8 @@ static int apply(struct settings *s, PyObject *names, struct buf *error)
             r = set_hook(s, row, value, error);
         } else if (value == Py_None) {
             r = settings_set(s, row->name, NULL, 0, SETTINGS_FILE, error);
+        } else if (row->type == SETTING_DICT && PyDict_Check(value)) {
+            r = set_object(s, row, value, PyObject_Repr(value), error);
         } else if (is_list(row, value)) {
             r = set_list(s, row, value, error);
         } else {
@@ -362,12 +372,29 @@ done:
     return module;
 }
 
+/* Is the exception that is set an import of gunicorn, which is not there? */
+static bool misses_gunicorn(void)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    PyObject *name =
+        PyErr_GivenExceptionMatches(type, PyExc_ModuleNotFoundError) ? PyObject_GetAttrString(value, "name") : NULL;
+    const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    bool r = text && strcmp(text, "gunicorn") == 0;
+    Py_XDECREF(name);
+    PyErr_Restore(type, value, tb);
+    return r;
+}
+
 /* Takes over `module`; NULL: it raised. */
 static int finish(struct settings *s, const char *where, PyObject *module, struct buf *error)
 {
     if (!module) {
+        bool needs_gunicorn = misses_gunicorn();
         pyerror_log(LOG_LEVEL_ERROR, "Exception in config file %s", where);
-        buf_printf(error, "Failed to read config file: %s", where);
+        buf_printf(error, "Failed to read config file: %s%s", where,
+                   needs_gunicorn ? ": it imports gunicorn, which must be installed beside cwsgi for that" : "");
         return -1;
     }
     int r = apply(s, PyModule_GetDict(module), error);

@@ -11,5 +11,6 @@ struct settings;
  * is one). */
 int configfile_run(struct settings *s, const char *where, struct buf *error);
 
-/* The function that the file gave for a server hook ("post_fork"), or NULL. Borrowed; lives until the process ends. */
-struct _object *configfile_hook(const char *name);
+/* The function that the file gave for a server hook ("post_fork"), or its dict for a setting that is one; or NULL.
+ * Borrowed; lives until the process ends. */
+struct _object *configfile_object(const char *name);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "python/pylog.h"
 #include "server/base/buf.h"
 
 /* The traceback as one str, or NULL with nothing set: formatting runs Python code, which may fail in its own ways
@@ -68,7 +69,8 @@ void pyerror_log(enum log_level level, const char *title_format, ...)
     va_end(args);
 
     fetch(&type, &value, &tb);
-    PyObject *text = format_traceback(type, value, tb);
+    bool told = pylog_exception(level, title, value) == 0;
+    PyObject *text = told ? NULL : format_traceback(type, value, tb);
     if (text) {
         bytes = encode(text);
     }
@@ -84,7 +86,7 @@ void pyerror_log(enum log_level level, const char *title_format, ...)
         } else {
             log_line(level, "%s", title);
         }
-    } else {
+    } else if (!told) {
         log_line(level, "%s: %s (its traceback could not be made)", title, type_name(type));
     }
 

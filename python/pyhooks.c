@@ -9,6 +9,7 @@
 #include "python/interp.h"
 #include "python/loggers.h"
 #include "python/pyerror.h"
+#include "python/pylog.h"
 #include "python/sources.h"
 #include "python/stacks.h"
 #include "python/standins.h"
@@ -97,10 +98,13 @@ static PyObject *value_of(const struct settings *s, const struct setting *row)
     case SETTING_DIR:
     case SETTING_USER:
     case SETTING_GROUP:
-    case SETTING_DICT:
         return value_of_text(*(char *const *)member);
+    case SETTING_DICT: {
+        PyObject *dict = configfile_object(row->name);
+        return dict ? new_ref(dict) : PyDict_New();
+    }
     case SETTING_HOOK: {
-        PyObject *hook = configfile_hook(row->name);
+        PyObject *hook = configfile_object(row->name);
         return new_ref(hook ? hook : Py_None);
     }
     case SETTING_INT:
@@ -149,9 +153,7 @@ static PyObject *settings_dict(const struct settings *s)
     return dict;
 }
 
-/* A module that is made of a text of ours. `values`, a dict, is put into it before, and taken
- * over; NULL with an exception is passed on. */
-static int make_module(const char *name, const char *source, PyObject *values)
+int pyhooks_make_module(const char *name, const char *source, PyObject *values)
 {
     PyObject *result = NULL;
     PyObject *module = values ? PyImport_AddModule(name) : NULL; /* borrowed from sys.modules */
@@ -177,7 +179,7 @@ static int make_standins(const struct settings *s)
         (put(values, "log", PyCFunction_New(&log_method, NULL)) < 0 || put(values, "settings", settings_dict(s)) < 0)) {
         Py_CLEAR(values);
     }
-    return make_module(MODULE, standins_source, values);
+    return pyhooks_make_module(MODULE, standins_source, values);
 }
 
 static int make_sources(const struct settings *s)
@@ -187,7 +189,7 @@ static int make_sources(const struct settings *s)
     if (values && put(values, "extra", value_of_texts(&s->reload_extra_files)) < 0) {
         Py_CLEAR(values);
     }
-    return make_module(RELOAD_MODULE, sources_source, values);
+    return pyhooks_make_module(RELOAD_MODULE, sources_source, values);
 }
 
 static int make_loggers(const struct settings *s)
@@ -199,7 +201,7 @@ static int make_loggers(const struct settings *s)
                    put(values, "accesslog", value_of_text(s->accesslog)) < 0)) {
         Py_CLEAR(values);
     }
-    return make_module(LOGGING_MODULE, loggers_source, values);
+    return pyhooks_make_module(LOGGING_MODULE, loggers_source, values);
 }
 
 /* --- Calling ---------------------------------------------------------------------------------------------------- */
@@ -236,7 +238,7 @@ static int run(const char *name, int count, ...)
     int r = 0;
     va_list numbers;
     PyGILState_STATE state = PyGILState_Ensure(); /* the main thread may or may not hold the interpreter */
-    PyObject *hook = configfile_hook(name);
+    PyObject *hook = configfile_object(name);
 
     hook = hook ? new_ref(hook) : standin("nothing");
     if (hook) {
@@ -400,7 +402,7 @@ static bool any_hook(void)
     const struct setting *table = settings_table();
 
     for (size_t i = 0; i < SETTINGS_ROWS; i++) {
-        if (!table[i].section && table[i].type == SETTING_HOOK && configfile_hook(table[i].name)) {
+        if (!table[i].section && table[i].type == SETTING_HOOK && configfile_object(table[i].name)) {
             return true;
         }
     }
@@ -426,10 +428,10 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     h->worker_exit = worker_exit;
     h->sources = sources;
     h->stacks = stacks;
-    if (any_hook() && make_standins(s) < 0) {
+    if ((any_hook() || pylog_wanted(s)) && make_standins(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The stand-ins for server hooks could not be made");
     }
-    if (make_loggers(s) < 0) {
+    if (!pylog_wanted(s) && make_loggers(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The logger gunicorn.error could not be made");
     }
     if (s->reload && make_sources(s) < 0) {
@@ -442,7 +444,7 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
 
 static int wrap(PyObject **out, const char *name)
 {
-    PyObject *hook = configfile_hook(name);
+    PyObject *hook = configfile_object(name);
 
     *out = NULL;
     if (!hook) {

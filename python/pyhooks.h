@@ -10,6 +10,10 @@ struct settings;
 /* Fills every pointer of `h` (interp_plug included). After configfile_run, with the interpreter held. */
 void pyhooks_plug(struct hooks *h, const struct settings *s);
 
+/* A module that is made of a text of ours. `values`, a dict, is put into it before, and taken over; NULL with an
+ * exception is passed on. 0, or -1 with an exception. */
+int pyhooks_make_module(const char *name, const char *source, struct _object *values);
+
 /* With --reload: what to serve, as load_app takes it, while the application does not load. */
 #define PYHOOKS_STOPGAP "_cwsgi_reload:stopgap()"
 

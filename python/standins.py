@@ -73,22 +73,29 @@ class Setting:
         return self.value
 
 
-def address_of(text):
-    """What gunicorn makes of an element of `bind`."""
+def address_of(text, default_port=8000):
+    """What gunicorn makes of an address."""
     if text.startswith("unix:"):
         return text[7:] if text.startswith("unix://") else text[5:]
     if text.startswith("fd://"):
         return int(text[5:])
     host, colon, port = text.rpartition("://")[2].rpartition(":")
     if not colon or host.endswith(":") or not port.isdigit():
-        host, port = text, 8000
+        host, port = text, default_port
     return host.strip("[]") or "0.0.0.0", int(port)
 
 
 class Config(SimpleNamespace):
+    def __init__(self, **values):
+        super().__init__(**values)
+        self.proc_name = self.proc_name or self.default_proc_name
+        self.user = self.uid = self._number(self.user, os.geteuid(), "pwd", "getpwnam")
+        self.group = self.gid = self._number(self.group, os.getegid(), "grp", "getgrnam")
+        self.statsd_host = self.statsd_host and address_of(self.statsd_host, 8125)
+
     @property
     def settings(self):
-        return {name: Setting(name, value) for name, value in vars(self).items()}
+        return {name: Setting(name, vars(self)[name]) for name in settings}  # noqa: F821
 
     @property
     def address(self):
@@ -102,19 +109,11 @@ class Config(SimpleNamespace):
     def is_ssl(self):
         return bool(self.certfile or self.keyfile)
 
-    @property
-    def uid(self):
-        return self._number(self.user, os.geteuid(), "pwd", "getpwnam", 2)
-
-    @property
-    def gid(self):
-        return self._number(self.group, os.getegid(), "grp", "getgrnam", 2)
-
     @staticmethod
-    def _number(text, default, module, function, field):
+    def _number(text, default, module, function):
         if text is None or text.isdigit():
             return default if text is None else int(text)
-        return getattr(__import__(module), function)(text)[field]
+        return getattr(__import__(module), function)(text)[2]
 
     @property
     def worker_class_str(self):
@@ -172,7 +171,7 @@ class Server:
         self.log = Log(cfg)
         self.pid = os.getpid()
         self.address = cfg.address
-        self.proc_name = cfg.proc_name or cfg.default_proc_name
+        self.proc_name = cfg.proc_name
         self.num_workers = cfg.workers
         self.timeout = cfg.timeout
         self.WORKERS = {}  # pid: Worker; those that this image of the master has started

@@ -2,12 +2,15 @@
 
 #include <Python.h>
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "python/gil.h"
 #include "python/pyerror.h"
 #include "python/pyhooks.h"
+#include "python/pylog.h"
+#include "server/base/clock.h"
 #include "server/config/settings.h"
 #include "server/exec/app.h"
 #include "server/http/exchange.h"
@@ -42,6 +45,7 @@ struct wsgi {
     struct start_response_shared starting;
     struct call *spare; /* owned: free list */
     bool sendfile;
+    bool logs; /* Python's logging is told of requests */
 };
 
 static struct wsgi *wsgi_of(struct app *a)
@@ -271,7 +275,9 @@ static PyObject *latin1(struct str s)
     return PyUnicode_DecodeLatin1(s.p, (Py_ssize_t)s.len, NULL);
 }
 
-static void call_post_request(struct wsgi *w, struct call *c, const struct response *r)
+/* What a hook and a logger are told of an answered request (pyhooks.h). A new reference to a tuple, or NULL with an
+ * exception. */
+static PyObject *answered(struct call *c, const struct response *r)
 {
     PyObject *status = latin1(r->status_line);
     PyObject *headers = PyList_New(0);
@@ -288,11 +294,29 @@ static void call_post_request(struct wsgi *w, struct call *c, const struct respo
     PyObject *args = ok && length ? Py_BuildValue("(OOOOKO)", c->request ? c->request : Py_None, c->environ, status,
                                                   headers, (unsigned long long)r->body_bytes, length)
                                   : NULL;
-    pyhooks_after_request(&w->around, args);
-    Py_XDECREF(args);
     Py_XDECREF(length);
     Py_XDECREF(headers);
     Py_XDECREF(status);
+    return args;
+}
+
+/* For the hook and the logger that the configuration may have. What failed, or lost its client, has no answer yet that
+ * the logger could be told. */
+static void tell(struct wsgi *w, struct call *c, struct exchange *x)
+{
+    bool log = w->logs && x->response.finished && !response_is_short(&x->response) && !atomic_load(&x->aborted);
+    if (!c->environ || (!w->around.post && !log)) {
+        return;
+    }
+    PyObject *args = answered(c, &x->response);
+    if (log) {
+        pylog_access(args, clock_mono_us() - x->started_us);
+        x->told = true;
+    }
+    if (w->around.post) {
+        pyhooks_after_request(&w->around, args);
+    }
+    Py_XDECREF(args);
 }
 
 static void end(struct app *a, struct exchange *x)
@@ -307,9 +331,7 @@ static void end(struct app *a, struct exchange *x)
     if (c->iterable) {
         close_iterable(w, c, x);
     }
-    if (w->around.post && c->environ) {
-        call_post_request(w, c, &x->response);
-    }
+    tell(w, c, x);
     Py_CLEAR(c->request);
     Py_CLEAR(c->iterator);
     Py_CLEAR(c->iterable);
@@ -362,6 +384,7 @@ static int prepare(struct wsgi *w, const struct settings *s)
     }
     w->starting = (struct start_response_shared){.types = w->types, .lender = &w->lender};
     w->sendfile = s->sendfile;
+    w->logs = pylog_on();
     return pyhooks_around(&w->around);
 }
 

@@ -19,8 +19,9 @@ static struct {
     int fd;
     char *path; /* owned; NULL: stderr */
     enum log_level level;
-    struct syslog *syslog; /* borrowed; NULL: none */
-    struct statsd *statsd; /* borrowed; NULL: none */
+    struct syslog *syslog;     /* borrowed; NULL: none */
+    struct statsd *statsd;     /* borrowed; NULL: none */
+    struct log_writer *writer; /* borrowed; NULL: none */
 } the_log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
 
 static const char *const NAMES[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
@@ -59,6 +60,9 @@ void log_close(void)
 
 int log_reopen(void)
 {
+    if (the_log.writer) {
+        the_log.writer->reopen(the_log.writer);
+    }
     if (!the_log.path) {
         return 0;
     }
@@ -82,6 +86,17 @@ void log_to_statsd(struct statsd *s)
     the_log.statsd = s;
 }
 
+void log_divert(struct log_writer *w)
+{
+    the_log.writer = w;
+    the_log.level = w ? w->level : the_log.level;
+}
+
+struct log_writer *log_writer(void)
+{
+    return the_log.writer;
+}
+
 int log_fd(void)
 {
     return the_log.fd;
@@ -92,17 +107,8 @@ bool log_enabled(enum log_level level)
     return level >= the_log.level;
 }
 
-/* kind: as statsd counts it; NULL: not at all. */
-static void put(enum log_level level, const char *kind, const char *text, size_t len)
+static void write_line(enum log_level level, const char *text, size_t len)
 {
-    if (!log_enabled(level)) {
-        return;
-    }
-    int saved = errno;
-    while (len > 0 && text[len - 1] == '\n') {
-        len--;
-    }
-
     char head[96], when[48];
     struct timespec ts;
     struct tm tm;
@@ -122,6 +128,21 @@ static void put(enum log_level level, const char *kind, const char *text, size_t
     } while (r < 0 && errno == EINTR);
     if (the_log.syslog) {
         syslog_record(the_log.syslog, level, text, len);
+    }
+}
+
+/* kind: as statsd counts it; NULL: not at all. */
+static void put(enum log_level level, const char *kind, const char *text, size_t len)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    int saved = errno;
+    while (len > 0 && text[len - 1] == '\n') {
+        len--;
+    }
+    if (!the_log.writer || the_log.writer->record(the_log.writer, level, text, len) < 0) {
+        write_line(level, text, len);
     }
     if (the_log.statsd && kind) {
         statsd_log(the_log.statsd, kind);

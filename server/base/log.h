@@ -22,6 +22,18 @@ struct syslog;
 void log_to_syslog(struct syslog *s);
 void log_to_statsd(struct statsd *s);
 
+/* Somebody who writes the records for us, on any thread; to be thought of where the log is slow to begin with. */
+struct log_writer {
+    int (*record)(struct log_writer *w, enum log_level level, const char *text,
+                  size_t len);                                          /* -1: write it after all */
+    void (*access)(struct log_writer *w, const char *line, size_t len); /* a request that no application has seen */
+    void (*reopen)(struct log_writer *w);
+    enum log_level level; /* from which on it has records */
+    char *access_format;  /* of the lines that it takes; owned by who made it */
+};
+void log_divert(struct log_writer *w); /* borrowed; NULL: nobody, from now on */
+struct log_writer *log_writer(void);   /* NULL: nobody */
+
 int log_fd(void); /* the descriptor lines go to; borrowed; log_reopen keeps its number */
 
 bool log_enabled(enum log_level level);

@@ -16,9 +16,10 @@
 #define FLUSH_AT (64 * 1024) /* so much waits at most for the end of the loop's turn */
 
 struct sink {
-    char *path;            /* owned; NULL: std_fd */
-    int fd;                /* owned, unless it is std_fd; -1: only syslog has the lines */
-    struct syslog *syslog; /* borrowed; NULL: none */
+    char *path;                /* owned; NULL: std_fd */
+    int fd;                    /* owned, unless it is std_fd; -1: only syslog has the lines */
+    struct syslog *syslog;     /* borrowed; NULL: none */
+    struct log_writer *writer; /* borrowed; NULL: none */
     struct buf lines;
     bool cut;              /* the last line that reached the file is not complete */
     unsigned long dropped; /* bytes that could not be written since the last success */
@@ -141,13 +142,23 @@ void sink_copy(struct sink *s, struct syslog *to)
     s->syslog = to;
 }
 
+void sink_divert(struct sink *s, struct log_writer *to)
+{
+    s->writer = to;
+}
+
 static void copy_lines(const struct sink *s)
 {
     const char *p = s->lines.data, *end = p + s->lines.len;
     while (p < end) {
         const char *line_end = memchr(p, '\n', (size_t)(end - p));
         line_end = line_end ? line_end : end;
-        syslog_record(s->syslog, LOG_LEVEL_INFO, p, (size_t)(line_end - p));
+        if (s->syslog) {
+            syslog_record(s->syslog, LOG_LEVEL_INFO, p, (size_t)(line_end - p));
+        }
+        if (s->writer) {
+            s->writer->access(s->writer, p, (size_t)(line_end - p));
+        }
         p = line_end + 1;
     }
 }
@@ -167,7 +178,7 @@ void sink_flush(struct sink *s)
     if (s->lines.len == 0) {
         return;
     }
-    if (s->syslog) {
+    if (s->syslog || s->writer) {
         copy_lines(s);
     }
     size_t done = s->fd < 0 ? s->lines.len : 0;

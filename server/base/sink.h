@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 struct sink;
+struct log_writer;
 struct syslog;
 
 /* `path` is copied; "-" stands for `std_fd` (1 or 2), which is borrowed; NULL: nowhere but where sink_copy says. A
@@ -21,8 +22,9 @@ int sink_open_file(const char *path);
  * link which that user may have put there leads to a file of somebody else's. 0 or -errno. */
 int sink_make_file(const char *path, uid_t uid, gid_t gid);
 
-void sink_copy(struct sink *s, struct syslog *to); /* each line goes there, too; borrowed */
-int sink_reopen(struct sink *s);                   /* 0 or -errno, and then the old file stays */
+void sink_copy(struct sink *s, struct syslog *to);       /* each line goes there, too; borrowed */
+void sink_divert(struct sink *s, struct log_writer *to); /* each line goes to its `access`; borrowed */
+int sink_reopen(struct sink *s);                         /* 0 or -errno, and then the old file stays */
 int sink_fd(const struct sink *s);
 
 /* Adds `len` bytes that make up whole lines. Flushes by itself when much has gathered. What cannot be kept or

@@ -32,6 +32,7 @@ void exchange_reset(struct exchange *x)
     memset(&x->request, 0, sizeof(x->request));
     x->state = EXCHANGE_RECEIVING;
     atomic_store_explicit(&x->aborted, false, memory_order_relaxed);
+    x->told = false;
     x->protocol = NULL;
     x->ops = NULL;
     x->peer = NULL;

@@ -11,7 +11,7 @@
  *   response, arena       belong to the application's thread, and to the loop from each call of exchange_flush until it
  *                         returns. After the last of it the thread hands them over for good: it only reads the fields
  *   aborted               is written by the loop, and read by both
- *   app                   belongs to the application's thread
+ *   app, told             belong to the application's thread
  *   all else              belongs to the loop, or is under the executor's lock
  *
  *   RECEIVING -> READY -> RUNNING -> DONE            the usual way
@@ -64,6 +64,7 @@ struct exchange {
     bool failed;             /* given back with an answer that could not be completed */
     enum exchange_state state;
     atomic_bool aborted; /* the client left: nothing more can be sent */
+    bool told;           /* the application's side has given the access log its record */
     uint64_t started_us; /* clock_mono_us() at the first byte of the request */
 
     const struct exchange_ops *ops; /* the protocol's */

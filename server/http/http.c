@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/log.h"
 #include "server/base/sink.h"
 #include "server/base/slot.h"
 #include "server/base/statsd.h"
@@ -17,6 +18,21 @@
 #include "server/http/http1.h"
 
 #define KEEP_FREE 128 /* exchanges, some 10 KiB each, that wait for the next burst */
+
+static int open_log(struct http *h, const struct settings *s)
+{
+    struct log_writer *writer = log_writer(); /* it knows where the lines go */
+    const char *path = writer ? NULL : s->accesslog;
+    if (!writer && !path) {
+        return 0;
+    }
+    h->format = accesslog_create(writer ? writer->access_format : s->access_log_format);
+    int r = h->format ? sink_open(&h->sink, path, path ? STDOUT_FILENO : -1) : -ENOMEM;
+    if (r == 0 && writer) {
+        sink_divert(h->sink, writer);
+    }
+    return r;
+}
 
 int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot)
 {
@@ -35,10 +51,7 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
     };
     clock_update(&h->clock);
     int r = forward_create(&h->forward, s);
-    if (r == 0 && s->accesslog) {
-        h->format = accesslog_create(s->access_log_format);
-        r = h->format ? sink_open(&h->sink, s->accesslog, STDOUT_FILENO) : -ENOMEM;
-    }
+    r = r == 0 ? open_log(h, s) : r;
     if (r < 0) {
         http_finish(h);
     }
@@ -141,7 +154,7 @@ void http_log(struct http *h, const struct exchange *x, uint64_t sent)
     if (h->statsd) {
         statsd_request(h->statsd, x->response.status, took_us);
     }
-    if (!h->sink) {
+    if (!h->sink || x->told) {
         return;
     }
     struct buf line = {0};

@@ -117,13 +117,22 @@ def cached(name, key):
             stamp.write_text(key)  # last, so that a half-made one is made again
 
 
-def frameworks(python):
-    """A venv with Flask and Django."""
-    with cached(f"frameworks-{python.name}", f"{python} {FRAMEWORKS}") as (folder, fresh):
+def with_packages(python, name, packages):
+    with cached(f"{name}-{python.name}", f"{python} {packages}") as (folder, fresh):
         if fresh:
             make_venv(python, folder / "venv")
-            pip_install(folder / "venv", *FRAMEWORKS)
+            pip_install(folder / "venv", *packages)
     return folder / "venv"
+
+
+def frameworks(python):
+    """A venv with Flask and Django."""
+    return with_packages(python, "frameworks", FRAMEWORKS)
+
+
+def beside_gunicorn(python):
+    """A venv with gunicorn in it, from which configuration files import, and with PasteDeploy."""
+    return with_packages(python, "beside-gunicorn", ["gunicorn", "PasteDeploy"])
 
 
 def site_packages(venv):
