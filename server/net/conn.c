@@ -72,6 +72,7 @@ void conn_mark_broken(struct conn *c)
             chunkq_drop(&c->queue); /* else libuv still reads from it */
         }
         c->deadline = 1;
+        conns_sweep_soon(c->all);
     }
 }
 

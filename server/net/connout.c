@@ -229,5 +229,8 @@ void conn_let_go(struct conn *c)
 bool conn_wants_more(const struct conn *c)
 {
     size_t mine = conn_queued(c);
+    if (c->state == CONN_BROKEN) {
+        return false; /* it would be thrown away, as fast as it can be made */
+    }
     return mine == 0 || (mine < QUEUE_MAX && c->all->queued < ALL_QUEUES_MAX);
 }

@@ -47,6 +47,11 @@ static void on_sweep(uv_timer_t *timer)
     }
 }
 
+void conns_sweep_soon(struct conns *cs)
+{
+    uv_timer_start(&cs->sweep, on_sweep, 0, SWEEP_MS);
+}
+
 void conns_watch(struct conns *cs)
 {
     if (!uv_is_active((uv_handle_t *)&cs->sweep)) {

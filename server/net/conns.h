@@ -47,6 +47,7 @@ void conns_close_all(struct conns *cs);
 void conns_drain(struct conns *cs); /* see `draining` */
 /* The application will answer no more: clients that wait are told. `begun`: also those that have a part already. */
 void conns_give_up(struct conns *cs, bool begun);
-bool conns_shed(struct conns *cs);   /* makes room: ends the one that is idle, or lingers, longest; false: none is */
-void conns_watch(struct conns *cs);  /* keeps the sweep going: on_room is called by it, too */
-void conns_finish(struct conns *cs); /* frees the buffers: after the loop's end */
+bool conns_shed(struct conns *cs);  /* makes room: ends the one that is idle, or lingers, longest; false: none is */
+void conns_watch(struct conns *cs); /* keeps the sweep going: on_room is called by it, too */
+void conns_sweep_soon(struct conns *cs); /* deadlines are looked at in the next turn of the loop */
+void conns_finish(struct conns *cs);     /* frees the buffers: after the loop's end */

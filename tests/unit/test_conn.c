@@ -214,6 +214,19 @@ static void test_what_lingers_makes_room(void **state)
     assert_int_equal(conns.count, 0);
 }
 
+static void test_nothing_is_made_for_a_client_that_has_left(void **state)
+{
+    (void)state;
+    struct conn *c = connect_one();
+    close(clients[0]);
+    clients[0] = -1;
+    send_bytes(c, 10); /* the socket says so */
+    assert_false(conn_wants_more(c));
+    assert_int_equal(n_closed, 0); /* never inside conn_send */
+    turn();
+    assert_int_equal(n_closed, 1);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -222,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_close_waits_for_the_client_when_something_was_not_read, begin, end),
         cmocka_unit_test_setup_teardown(test_close_does_not_wait_when_all_was_read, begin, end),
         cmocka_unit_test_setup_teardown(test_what_lingers_makes_room, begin, end),
+        cmocka_unit_test_setup_teardown(test_nothing_is_made_for_a_client_that_has_left, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
