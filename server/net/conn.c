@@ -13,6 +13,7 @@
 #include "server/net/send.h"
 #include "server/net/tls.h"
 
+#define TLS_HANDSHAKE 0x16             /* what a TLS record of the first kind begins with: RFC 8446 5.1 */
 #define LINGER_BYTES (4 * 1024 * 1024) /* what may still arrive meanwhile */
 
 static void on_closed(uv_handle_t *handle)
@@ -103,6 +104,9 @@ static void deliver_eof(struct conn *c)
     if (c->state == CONN_OPEN) {
         c->all->protocol->eof(c->p);
     } else if (c->state < CONN_OPEN || c->state == CONN_LINGER) {
+        if (c->state == CONN_HANDSHAKE && c->greeted) {
+            trouble_note(&c->all->trouble, TROUBLE_HANDSHAKE, c->peer.addr, "the client has left");
+        }
         conn_finish(c);
     }
 }
@@ -135,6 +139,7 @@ static bool is_in_the_clear(struct conn *c, char first)
 /* HTTP goes on without TLS, only to be led to where it should have come. */
 static void read_misled(struct conn *c, const char *data, size_t len)
 {
+    trouble_note(&c->all->trouble, TROUBLE_CLEAR, c->peer.addr, "it is led to https");
     tls_destroy(c->tls);
     c->tls = NULL;
     c->peer.tls = false;
@@ -178,7 +183,11 @@ static void read_tls(struct conn *c, const char *data, size_t len)
             deliver_eof(c);
             return;
         } else {
-            log_debug("TLS with %s failed: %s", c->peer.addr, n == -EPROTO ? tls_error(c->tls) : strerror((int)-n));
+            const char *why = n == -EPROTO ? tls_error(c->tls) : strerror((int)-n);
+            log_debug("TLS with %s failed: %s", c->peer.addr, why);
+            if (c->state == CONN_HANDSHAKE) {
+                trouble_note(&cs->trouble, TROUBLE_HANDSHAKE, c->peer.addr, why);
+            }
             conn_finish(c);
             return;
         }
@@ -201,6 +210,11 @@ static void deliver(struct conn *c, const char *data, size_t len)
     if (c->tls) {
         read_tls(c, data, len);
     } else {
+        if (!c->greeted && data[0] == TLS_HANDSHAKE) {
+            trouble_note(&c->all->trouble, TROUBLE_TLS, c->peer.addr,
+                         "is https:// missing before an address of --bind?");
+        }
+        c->greeted = true;
         c->all->protocol->data(c->p, data, len);
     }
 }

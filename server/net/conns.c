@@ -35,10 +35,14 @@ static void on_sweep(uv_timer_t *timer)
             if (c->state == CONN_OPEN) {
                 cs->protocol->expired(c->p);
             } else {
+                if (c->state == CONN_HANDSHAKE && c->greeted) {
+                    trouble_note(&cs->trouble, TROUBLE_HANDSHAKE, c->peer.addr, "it took too long");
+                }
                 conn_finish(c);
             }
         }
     }
+    trouble_tell(&cs->trouble, now);
     if (cs->count == 0) {
         uv_timer_stop(timer);
     }

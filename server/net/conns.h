@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "server/base/buf.h"
+#include "server/net/trouble.h"
 
 struct conn;
 struct protocol;
@@ -37,6 +38,7 @@ struct conns {
     char *read_buffer;         /* owned: lent to one read at a time, so that an idle connection holds none */
     char *plain_buffer;        /* owned: what TLS made of it */
     char *gather_buffer;       /* owned: small pieces on their way into one TLS record */
+    struct trouble trouble;    /* clients that did not get as far as a request */
     struct buf spare;          /* lent to the connection that has ciphertext to send */
 };
 

@@ -126,3 +126,32 @@ def test_browsers_are_told_to_come_by_https(server, certificate):
 def test_application_has_its_own_word_on_https(server, certificate):
     s = server("hsts:app", "--hsts", "60", tls=certificate)
     assert s.get("/").all("Strict-Transport-Security") == ["max-age=5; preload"]
+
+
+def test_tls_on_a_plain_port_is_refused_and_told(server, certificate):
+    s = server("probe:app")
+    for _ in range(5):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            with socket.create_connection(("127.0.0.1", s.port), timeout=BOUND) as sock:
+                certificate.client.wrap_socket(sock, server_hostname="localhost")
+    s.wait_log("Clients: TLS came to a plain http address")
+    assert "is https:// missing before an address of --bind?" in s.log()
+    s.wait_access(r'" 400 ', 5)
+
+
+def test_failed_handshakes_are_one_line(server, certificate):
+    s = server("probe:app", tls=certificate)
+
+    def fails(send):
+        with socket.create_connection(("127.0.0.1", s.port), timeout=BOUND) as sock:
+            sock.sendall(send)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(1000):
+                pass
+
+    fails(b"\x16\x03\x01\x00\x05hello")
+    s.wait_log("Clients: a TLS handshake failed 1 time; the last one from 127.0.0.1: ")
+    for i in range(30):
+        fails([b"\0" * 50, b"\x16\x03\x01\xff\xff" + b"x" * 100, b"\x16\x03\x01"][i % 3])
+    assert s.get("/").status == 200
+    assert s.log().count("a TLS handshake failed") == 1
