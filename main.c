@@ -265,7 +265,8 @@ static int open_log(struct program *p, struct buf *error)
 static int open_tls(struct program *p, struct buf *error)
 {
     int fd = p->handover ? p->handover->tickets_fd : -1;
-    if (renewal_create(&p->renewal, &p->settings, error) < 0) {
+    int none = -1, *old = p->handover ? &p->handover->certs_fd : &none;
+    if (renewal_create(&p->renewal, &p->settings, old, error) < 0) {
         return refuse(p, error);
     }
     if (p->handover) {
@@ -590,7 +591,7 @@ static int work(struct program *p, const struct seat *seat)
         const struct worker_deps deps = {
             .settings = &p->settings,
             .listeners = &p->listeners,
-            .tls = p->renewal ? renewal_tls(p->renewal) : NULL,
+            .renewal = p->renewal,
             .scoreboard = p->scoreboard,
             .access_syslog = p->access_syslog,
             .statsd = p->statsd,
@@ -622,6 +623,7 @@ static void reload(struct program *p)
         h.listeners = p->listeners;
         h.scoreboard_fd = scoreboard_fd(p->scoreboard);
         h.tickets_fd = p->tickets ? tickets_fd(p->tickets) : -1;
+        h.certs_fd = renewal_fd(p->renewal);
         h.pidfile_fd = pidfile_fd(p->pidfile);
         h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
         interp_flush();

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define NEWS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+#define ALL_NEWS (NEWS | IN_CREATE | IN_ATTRIB) /* a new folder or link in it, a file that may be read now */
 
 struct file {
     char *path; /* owned */
@@ -22,6 +23,7 @@ struct file {
 struct folder {
     char *path; /* owned */
     int wd;
+    bool all; /* each file in it counts */
 };
 
 struct watch {
@@ -113,21 +115,20 @@ static size_t place_of(const struct watch *w, const char *path, bool *found)
     return low;
 }
 
-/* 0 or -ENOMEM. A folder that cannot be watched for another reason than want of watches is none that could change. */
-static int add_folder(struct watch *w, const char *file)
+/* Takes the path over. 0 or -ENOMEM. A folder that cannot be watched for another reason than want of watches is none
+ * that could change. */
+static int add_folder(struct watch *w, char *path, bool all)
 {
-    const char *slash = strrchr(file, '/');
-    char *path = !slash ? strdup(".") : strndup(file, slash == file ? 1 : (size_t)(slash - file));
     if (!path) {
         return -ENOMEM;
     }
     for (size_t i = 0; i < w->n_folders; i++) {
-        if (strcmp(w->folders[i].path, path) == 0) {
+        if (strcmp(w->folders[i].path, path) == 0 && w->folders[i].all >= all) {
             free(path);
             return 0;
         }
     }
-    int wd = inotify_add_watch(w->fd, path, NEWS | IN_ONLYDIR);
+    int wd = inotify_add_watch(w->fd, path, (all ? ALL_NEWS : NEWS) | IN_ONLYDIR | IN_MASK_ADD);
     if (wd < 0) {
         if (errno == ENOSPC || errno == ENOMEM) {
             forget_folders(w);
@@ -141,7 +142,7 @@ static int add_folder(struct watch *w, const char *file)
         return -ENOMEM;
     }
     w->folders = more;
-    w->folders[w->n_folders++] = (struct folder){.path = path, .wd = wd};
+    w->folders[w->n_folders++] = (struct folder){.path = path, .wd = wd, .all = all};
     return 0;
 }
 
@@ -161,7 +162,14 @@ static int add_one(struct watch *w, const char *path)
     if (!f.path) {
         return -ENOMEM;
     }
-    int r = w->fd >= 0 ? add_folder(w, path) : 0;
+    const char *slash = strrchr(path, '/');
+    char *folder = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    int r = folder ? 0 : -ENOMEM;
+    if (folder && w->fd >= 0) {
+        r = add_folder(w, folder, false);
+    } else {
+        free(folder);
+    }
     if (r < 0) {
         free(f.path);
         return r;
@@ -189,6 +197,11 @@ int watch_add(struct watch *w, const char *path)
     return r;
 }
 
+int watch_add_folder(struct watch *w, const char *path)
+{
+    return w->fd >= 0 ? add_folder(w, strdup(path), true) : 0;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
@@ -198,6 +211,10 @@ static bool ends_with(const char *text, const char *end)
 /* Whether the event is about a file that counts, whose path is then in w->changed. */
 static bool counts(struct watch *w, const struct inotify_event *e)
 {
+    if (e->mask & IN_Q_OVERFLOW) {
+        snprintf(w->changed, sizeof(w->changed), "more than could be told");
+        return true;
+    }
     for (size_t i = 0; e->len > 0 && i < w->n_folders; i++) {
         if (w->folders[i].wd != e->wd) {
             continue;
@@ -206,7 +223,7 @@ static bool counts(struct watch *w, const struct inotify_event *e)
         bool found, here = !strcmp(folder, "."), root = !strcmp(folder, "/");
         snprintf(w->changed, sizeof(w->changed), "%s%s%s", here ? "" : folder, here || root ? "" : "/", e->name);
         place_of(w, w->changed, &found);
-        if (found || (w->suffix && ends_with(e->name, w->suffix))) {
+        if (found || w->folders[i].all || (w->suffix && ends_with(e->name, w->suffix))) {
             return true;
         }
     }

@@ -15,6 +15,10 @@ void watch_destroy(struct watch *w); /* NULL is fine */
  * kernel gives no more watches, all goes on without inotify. */
 int watch_add(struct watch *w, const char *path);
 
+/* The same for a folder, of which each file counts, but not by itself those in folders within it; only inotify sees
+ * them. 0 or -errno. */
+int watch_add_folder(struct watch *w, const char *path);
+
 /* Readable when there may be news; -1: there is no inotify, ask watch_changed now and then. Borrowed. */
 int watch_fd(const struct watch *w);
 

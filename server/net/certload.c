@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "server/base/buf.h"
+#include "server/base/watch.h"
 #include "server/net/certfiles.h"
 #include "server/net/certs.h"
 #include "server/net/pemfile.h"
@@ -479,9 +480,14 @@ static bool is_in_order(const struct certpair *p, const struct pemfile *f)
     return true;
 }
 
-/* Whether the machine knows who signed the end of the chain. */
-static bool is_trusted_here(X509 *top)
+/* Whether the files, or the machine, know who signed the end of the chain: a root need not be sent. */
+static bool is_issuer_known(const struct loading *l, X509 *top)
 {
+    for (size_t i = 0; i < l->n_known; i++) {
+        if (X509_check_issued(l->known[i], top) == X509_V_OK) {
+            return true;
+        }
+    }
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     X509 *issuer = NULL;
@@ -505,7 +511,7 @@ static void warn_of_chain(struct loading *l, const struct certpair *p)
             " are out of order, or some do not belong to the chain: ");
         buf_puts(l->warnings, "put the server's own first, then its issuer's, and so on; they are served so\n");
     }
-    if (X509_check_issued(top, top) != X509_V_OK && !is_trusted_here(top)) {
+    if (!is_issuer_known(l, top)) {
         X509_NAME_oneline(X509_get_issuer_name(top), name, sizeof(name));
         say(l->warnings, "The chain of the certificate in ", p->cert_path, " is incomplete: the certificate of '");
         say(l->warnings, "", name, "' is not there, and clients that do not know it will refuse the connection; ");
@@ -641,4 +647,26 @@ uint64_t certload_print(const struct certload *from)
     uint64_t print = files.print;
     certfiles_finish(&files);
     return print;
+}
+
+static int watch_one(const char *where, struct watch *w)
+{
+    struct certfiles files = {0};
+    int r = certfiles_find(&files, where) == -ENOMEM ? -ENOMEM : watch_add(w, where); /* it may come later */
+    for (size_t i = 0; r == 0 && i < files.n_folders; i++) {
+        r = watch_add_folder(w, files.folders[i]);
+    }
+    for (size_t i = 0; r == 0 && i < files.n; i++) {
+        if (files.list[i].given || files.list[i].link) {
+            r = watch_add(w, files.list[i].path);
+        }
+    }
+    certfiles_finish(&files);
+    return r;
+}
+
+int certload_watch(const struct certload *from, struct watch *w)
+{
+    int r = watch_one(from->certfile, w);
+    return r == 0 && from->keyfile ? watch_one(from->keyfile, w) : r;
 }

@@ -7,6 +7,7 @@
 
 struct buf;
 struct certs;
+struct watch;
 
 struct certload { /* from where; all borrowed */
     const char *certfile;
@@ -25,6 +26,9 @@ struct certloaded {
  * that names the file and says what to do, without a full stop. */
 int certload(struct certloaded *out, const struct certload *from, const struct certs *before, time_t now,
              struct buf *warnings, struct buf *error);
+
+/* What has to be watched, so that no change is missed. 0 or -ENOMEM. */
+int certload_watch(const struct certload *from, struct watch *w);
 
 /* Is another number after any of the files has changed, come or gone. */
 uint64_t certload_print(const struct certload *from);

@@ -27,7 +27,7 @@ time_t cert_time(const ASN1_TIME *t)
 
 long cert_days(time_t until, time_t now)
 {
-    return until >= now ? (long)((until - now) / DAY) : -(long)((now - until + DAY - 1) / DAY);
+    return (long)(until > now ? (until - now + DAY - 1) / DAY : (until - now) / DAY);
 }
 
 /* --- Names ---------------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ int certpair_describe(const struct certpair *p, time_t now, struct buf *out)
     gmtime_r(&p->not_after, &tm);
     strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", &tm);
     long days = cert_days(p->not_after, now);
-    if (days < 0) {
+    if (now >= p->not_after) {
         return buf_printf(out, ") until %s (expired)", date);
     }
     return buf_printf(out, ") until %s (%ld day%s)", date, days, days == 1 ? "" : "s");

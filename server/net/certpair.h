@@ -40,7 +40,7 @@ X509 *certpair_top(const struct certpair *p); /* the end of the chain; borrowed 
 int certpair_describe(const struct certpair *p, time_t now, struct buf *out);
 
 time_t cert_time(const ASN1_TIME *t);
-long cert_days(time_t until, time_t now); /* whole ones that are left; negative: it is over */
+long cert_days(time_t until, time_t now); /* that are left, the one that has begun included; 0 or less: it is over */
 
 /* Text from a file's or a certificate's hands, fit for a line of the log. 0 or -ENOMEM. */
 int cert_print(struct buf *out, const char *text);

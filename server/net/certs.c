@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "server/base/buf.h"
+#include "server/base/str.h"
 
 #define MAGIC "cwsgi-certs 1\n"
 #define NAME_MAX_LEN 255
@@ -317,28 +318,23 @@ bool certs_same(const struct certs *c, const struct certs *d)
     return same;
 }
 
-int certs_describe(const struct certs *c, time_t now, struct buf *b)
+int certs_describe(const struct certs *c, size_t i, time_t now, struct buf *b)
 {
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < c->n; i++) {
-        const struct certpair *p = &c->pairs[i];
-        r = certpair_describe(p, now, b);
-        r = r == 0 ? buf_puts(b, ": ") : r;
-        r = r == 0 ? cert_print(b, p->cert_path) : r;
-        if (r == 0 && strcmp(p->cert_path, p->key_path) != 0) {
-            r = buf_puts(b, " with ");
-            r = r == 0 ? cert_print(b, p->key_path) : r;
-        }
-        r = r == 0 && p->kept ? buf_puts(b, ", from memory") : r;
-        r = r == 0 && c->n > 1 && certs_is_default(c, i) ? buf_puts(b, ", for unknown names, too") : r;
-        r = r == 0 ? buf_puts(b, "\n") : r;
+    const struct certpair *p = certs_pair(c, i);
+    int r = certpair_describe(p, now, b);
+    r = r == 0 ? buf_puts(b, ": ") : r;
+    r = r == 0 ? cert_print(b, p->cert_path) : r;
+    if (r == 0 && strcmp(p->cert_path, p->key_path) != 0) {
+        r = buf_puts(b, " with ");
+        r = r == 0 ? cert_print(b, p->key_path) : r;
     }
-    return r;
+    r = r == 0 && p->kept ? buf_puts(b, ", from memory") : r;
+    return r == 0 && c->n > 1 && certs_is_default(c, i) ? buf_puts(b, ", also for unknown names") : r;
 }
 
 /* --- From the master to its workers --------------------------------------------------------------------------------
- * A length on a line of its own, then so many bytes: the host; for each pair the key, the certificate, and each of the
- * chain; after a pair's last an empty one. */
+ * A length on a line of its own, then so many bytes: the host; for each pair the two paths, the key, the certificate,
+ * and each of the chain; after a pair's last an empty one. */
 
 static int put(struct buf *out, const void *data, size_t len)
 {
@@ -359,7 +355,9 @@ static int put_pair(struct buf *out, const struct certpair *p)
 {
     unsigned char *der = NULL;
     int len = i2d_PrivateKey(p->key, &der);
-    int r = len < 0 ? -ENOMEM : put(out, der, (size_t)len);
+    int r = len < 0 ? -ENOMEM : put(out, p->cert_path, strlen(p->cert_path));
+    r = r == 0 ? put(out, p->key_path, strlen(p->key_path)) : r;
+    r = r == 0 ? put(out, der, (size_t)len) : r;
     if (len > 0) {
         OPENSSL_clear_free(der, (size_t)len);
     }
@@ -434,15 +432,22 @@ static int take_chain(struct cursor *c, struct certpair *p)
 
 static int take_pair(struct cursor *c, struct certpair *p)
 {
-    const char *key_data, *cert_data;
-    size_t key_len, cert_len;
-    if (take(c, &key_data, &key_len) < 0 || take(c, &cert_data, &cert_len) < 0) {
-        return -EINVAL;
+    struct str part[4];
+    for (size_t i = 0; i < 4; i++) {
+        if (take(c, &part[i].p, &part[i].len) < 0) {
+            return -EINVAL;
+        }
     }
-    const unsigned char *der = (const unsigned char *)key_data;
-    EVP_PKEY *key = d2i_AutoPrivateKey(NULL, &der, (long)key_len);
-    X509 *cert = to_cert(cert_data, cert_len);
-    int r = key && cert && X509_check_private_key(cert, key) == 1 ? certpair_init(p, cert, key, "", "") : -EINVAL;
+    const unsigned char *der = (const unsigned char *)part[2].p;
+    EVP_PKEY *key = d2i_AutoPrivateKey(NULL, &der, (long)part[2].len);
+    X509 *cert = to_cert(part[3].p, part[3].len);
+    char *cert_path = strndup(part[0].p, part[0].len), *key_path = strndup(part[1].p, part[1].len);
+    int r = cert_path && key_path ? -EINVAL : -ENOMEM;
+    if (r == -EINVAL && key && cert && X509_check_private_key(cert, key) == 1) {
+        r = certpair_init(p, cert, key, cert_path, key_path);
+    }
+    free(cert_path);
+    free(key_path);
     EVP_PKEY_free(key);
     X509_free(cert);
     if (r == 0) {

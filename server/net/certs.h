@@ -25,17 +25,19 @@ struct certset {
 int certs_create(struct certs **out, struct certpair *pairs, size_t n, const char *host, size_t first);
 void certs_destroy(struct certs *c); /* NULL is fine */
 
-size_t certs_count(const struct certs *c);                            /* pairs that serve */
-const struct certpair *certs_pair(const struct certs *c, size_t i);   /* borrowed */
-size_t certs_sets(const struct certs *c);                             /* at least one */
-const struct certset *certs_set(const struct certs *c, size_t i);     /* set 0 is for whom no other is */
-size_t certs_find(const struct certs *c, const char *name);           /* the set for this host name */
-bool certs_covers(const struct certs *c, const char *name);           /* one that it belongs to */
-bool certs_is_default(const struct certs *c, size_t pair);            /* it is in set 0 */
-bool certs_same(const struct certs *c, const struct certs *d);        /* both serve the same to all */
-int certs_describe(const struct certs *c, time_t now, struct buf *b); /* a line for each pair; 0 or -ENOMEM */
+size_t certs_count(const struct certs *c);                          /* pairs that serve */
+const struct certpair *certs_pair(const struct certs *c, size_t i); /* borrowed */
+size_t certs_sets(const struct certs *c);                           /* at least one */
+const struct certset *certs_set(const struct certs *c, size_t i);   /* set 0 is for whom no other is */
+size_t certs_find(const struct certs *c, const char *name);         /* the set for this host name */
+bool certs_covers(const struct certs *c, const char *name);         /* one that it belongs to */
+bool certs_is_default(const struct certs *c, size_t pair);          /* it is in set 0 */
+bool certs_same(const struct certs *c, const struct certs *d);      /* both serve the same to all */
 
-/* The whole store but for its paths, as bytes, private keys included. 0, -ENOMEM or, when they make no sense,
+/* Pair `i` for people: names, until when, which files; without a line's end. 0 or -ENOMEM. */
+int certs_describe(const struct certs *c, size_t i, time_t now, struct buf *b);
+
+/* The whole store as bytes, private keys included. 0, -ENOMEM or, when they make no sense,
  * -EINVAL. */
 int certs_pack(const struct certs *c, struct buf *out);
 int certs_unpack(struct certs **out, const void *data, size_t len);

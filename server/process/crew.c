@@ -13,6 +13,7 @@
 #include "server/config/settings.h"
 #include "server/process/hooks.h"
 #include "server/process/master_inside.h"
+#include "server/process/renewal.h"
 #include "server/process/signals.h"
 
 #define BACKOFF_MIN_US (SECOND_US / 10)
@@ -114,6 +115,7 @@ static void become_worker(struct master *m, unsigned slot, struct seat *seat)
     *seat = (struct seat){.slot = slot, .age = m->age, .master_fd = m->master_fd[0], .ready_fd = m->wake_fd[1]};
     m->master_fd[0] = m->master_fd[1] = m->wake_fd[0] = m->wake_fd[1] = -1;
     reload_forget(&m->reload);
+    renewal_forget(m->deps.renewal);
     if (*m->deps.report_fd >= 0) {
         close(*m->deps.report_fd);
         *m->deps.report_fd = -1;

@@ -212,6 +212,7 @@ static void watch(struct master *m)
         }
     }
     reload_tend(&m->reload, now);
+    renewal_tend(m->stage == SERVING ? m->deps.renewal : NULL, now);
     recycle_tend(m, now);
 }
 
@@ -244,6 +245,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
     earlier(&at, m->stage == SERVING ? tickets_deadline(m->deps.tickets) : 0);
     earlier(&at, m->stage == SERVING ? stapler_deadline(m->stapler) : 0);
+    earlier(&at, m->stage == SERVING ? renewal_deadline(m->deps.renewal) : 0);
     return at;
 }
 
@@ -260,6 +262,7 @@ static void wait_for_news(struct master *m)
     news_add(&news, m->wake_fd[0], POLLIN);
     reload_await(&m->reload, &news);
     stapler_await(m->stapler, &news);
+    renewal_await(m->stage == SERVING ? m->deps.renewal : NULL, &news);
     m->deps.hooks->wait_begin(m->deps.hooks);
     int r = poll(news.list, news.n, ms); /* EINTR is news too: the handler has run */
     m->deps.hooks->wait_end(m->deps.hooks);

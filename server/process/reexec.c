@@ -30,8 +30,8 @@ static int set_inherit(int fd, bool inherit)
 
 static int set_inherit_all(const struct handover *h, bool inherit)
 {
-    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->master_fd[0], h->master_fd[1],
-                       h->wake_fd[0],    h->wake_fd[1], h->pidfile_fd};
+    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->certs_fd,   h->master_fd[0],
+                       h->master_fd[1],  h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
     int r = 0;
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]) && r == 0; i++) {
         r = set_inherit(fds[i], inherit);
@@ -57,6 +57,9 @@ static int write_text(struct buf *b, const struct handover *h)
     }
     if (r == 0 && h->counts) {
         r = buf_printf(b, "counts %zu\n%s\n", strlen(h->counts), h->counts);
+    }
+    if (r == 0 && h->certs_fd >= 0) {
+        r = buf_printf(b, "certs %d\n", h->certs_fd);
     }
     for (size_t i = 0; i < h->listeners.n && r == 0; i++) {
         const struct listener *l = &h->listeners.list[i];
@@ -151,8 +154,12 @@ int reexec(const struct launch *l, const struct handover *h)
 
 void handover_init(struct handover *h)
 {
-    *h = (struct handover){
-        .scoreboard_fd = -1, .tickets_fd = -1, .master_fd = {-1, -1}, .wake_fd = {-1, -1}, .pidfile_fd = -1};
+    *h = (struct handover){.scoreboard_fd = -1,
+                           .tickets_fd = -1,
+                           .certs_fd = -1,
+                           .master_fd = {-1, -1},
+                           .wake_fd = {-1, -1},
+                           .pidfile_fd = -1};
 }
 
 struct cursor {
@@ -245,6 +252,7 @@ static int take_line(struct handover *h, struct cursor *c)
     }
     sscanf(line, "scoreboard %d", &h->scoreboard_fd);
     sscanf(line, "tickets %d", &h->tickets_fd);
+    sscanf(line, "certs %d", &h->certs_fd);
     sscanf(line, "master %d %d", &h->master_fd[0], &h->master_fd[1]);
     sscanf(line, "wake %d %d", &h->wake_fd[0], &h->wake_fd[1]);
     sscanf(line, "age %u", &h->age);
@@ -328,8 +336,8 @@ void handover_destroy(struct handover *h)
         return;
     }
     listeners_close(&h->listeners);
-    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->master_fd[0], h->master_fd[1],
-                       h->wake_fd[0],    h->wake_fd[1], h->pidfile_fd};
+    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->certs_fd,   h->master_fd[0],
+                       h->master_fd[1],  h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);

@@ -26,6 +26,7 @@ struct handover {
     int master_fd[2];                /* the pipe that tells workers of our end: read end, write end; as above */
     int wake_fd[2];                  /* the pipe that wakes the master: signals, ready workers; as above */
     int pidfile_fd;                  /* owned until taken, then -1; -1: none */
+    int certs_fd;                    /* the certificates that serve (renewal.h); owned until taken, then -1; -1: none */
     char *pidfile_path;              /* owned; NULL: none */
     char *counts;                    /* owned: what scoreboard_save wrote, should the page not be understood; or NULL */
     bool served;                     /* a worker was ready once */

@@ -31,6 +31,7 @@
 #include "server/process/hooks.h"
 #include "server/process/overdue.h"
 #include "server/process/reloader.h"
+#include "server/process/renewal.h"
 
 /* For calls of the application that still run when a worker quits; the master kills it after a second. */
 #define LAST_WORDS_MS 250
@@ -99,7 +100,8 @@ void worker_prepare(const struct seat *seat)
 static int on_accepted(void *arg, int fd, const struct listener *l, const struct peer *peer)
 {
     struct worker *w = arg;
-    return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, peer, l->tls ? w->deps->tls : NULL);
+    struct tls_context *tls = l->tls ? renewal_take(w->deps->renewal) : NULL;
+    return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, peer, tls);
 }
 
 /* Another worker could serve a new client soon: one whose calls are short is not busy for long. */

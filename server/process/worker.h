@@ -9,11 +9,11 @@
 struct app;
 struct hooks;
 struct listeners;
+struct renewal;
 struct scoreboard;
 struct settings;
 struct statsd;
 struct syslog;
-struct tls_context;
 
 /* A place in the process table, as the master hands it to its child. */
 struct seat {
@@ -32,7 +32,7 @@ enum worker_exit { /* exit status of a worker process, as gunicorn's */
 struct worker_deps { /* all borrowed, outlive the call */
     const struct settings *settings;
     struct listeners *listeners;
-    struct tls_context *tls; /* NULL: plain */
+    struct renewal *renewal; /* NULL: plain */
     struct scoreboard *scoreboard;
     struct syslog *access_syslog; /* NULL: the access log does not go there */
     struct statsd *statsd;        /* NULL: none */

@@ -152,6 +152,36 @@ static void test_a_folder_is_no_file(void **state)
     watch_destroy(w);
 }
 
+static void test_all_that_happens_in_a_folder_counts(void **state)
+{
+    (void)state;
+    struct watch *w = watch_create(NULL, false);
+    mkdir("sub", 0755);
+    put("sub/a", "1");
+    assert_int_equal(watch_add(w, "sub/a"), 0);
+    assert_int_equal(watch_add_folder(w, "sub"), 0);
+    assert_int_equal(watch_add_folder(w, "no/such"), 0);
+    put("b", "1");
+    assert_null(watch_changed(w));
+    put("sub/b", "1");
+    sees(w, "sub/b");
+    mkdir("sub/sub", 0755);
+    sees(w, "sub/sub");
+    assert_int_equal(symlink("x", "sub/link"), 0);
+    sees(w, "sub/link");
+    chmod("sub/a", 0600);
+    sees(w, "sub/a");
+    rename("sub/a", "a");
+    sees(w, "sub/a");
+    watch_destroy(w);
+
+    w = watch_create(NULL, true);
+    assert_int_equal(watch_add_folder(w, "sub"), 0); /* somebody else has to look */
+    put("sub/b", "22");
+    assert_null(watch_changed(w));
+    watch_destroy(w);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -163,6 +193,7 @@ int main(void)
         TEST(test_a_file_may_come_later),
         TEST(test_news_make_the_descriptor_readable),
         TEST(test_a_folder_is_no_file),
+        TEST(test_all_that_happens_in_a_folder_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
