@@ -34,6 +34,7 @@
 #include "server/process/renewal.h"
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
+#include "server/process/upgrade.h"
 #include "server/process/worker.h"
 #include "wsgi/wsgi.h"
 
@@ -60,6 +61,12 @@ struct program { /* owned by main; each member is there from the step that makes
     bool interpreter; /* runs */
 };
 
+/* This is not a new process, but the next image of a master that serves. */
+static bool is_reload(const struct program *p)
+{
+    return p->handover && !p->handover->newborn;
+}
+
 /* --- Saying why it does not go on -----------------------------------------------------------------------------------
  */
 
@@ -72,7 +79,7 @@ static int refuse(struct program *p, struct buf *error)
     if (log_fd() != STDERR_FILENO) {
         log_error("%s", text);
     }
-    if (p->handover) {
+    if (is_reload(p)) {
         /* The trial was good and this is not: something changed in between. Without a master the workers end. */
         log_critical("The new release does not start: the server ends");
     }
@@ -375,7 +382,7 @@ static bool may_preload(struct program *p, int *status)
                     strerror(-r));
         return false;
     }
-    if (f.status > 0 && !p->handover && !s->reload) {
+    if (f.status > 0 && !is_reload(p) && !s->reload) {
         *status = f.status;
         return false;
     }
@@ -393,7 +400,7 @@ static int preload(struct program *p)
     }
     enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
     interp_freeze();
-    return r == LOAD_OK || p->handover || p->settings.reload ? GO_ON : worker_status(r);
+    return r == LOAD_OK || is_reload(p) || p->settings.reload ? GO_ON : worker_status(r);
 }
 
 static int open_pidfile(struct program *p, struct buf *error)
@@ -410,7 +417,14 @@ static int open_pidfile(struct program *p, struct buf *error)
         pidfile_remove(old);
         return GO_ON;
     }
-    return pidfile_create(&p->pidfile, p->settings.pidfile, old, error) < 0 ? refuse(p, error) : GO_ON;
+    char *path = NULL;
+    bool second = p->handover && p->handover->elder > 0;
+    if (asprintf(&path, "%s%s", p->settings.pidfile, second ? UPGRADE_SUFFIX : "") < 0) {
+        return refuse(p, error);
+    }
+    int r = pidfile_create(&p->pidfile, path, old, error);
+    free(path);
+    return r < 0 ? refuse(p, error) : GO_ON;
 }
 
 static int open_listeners(struct program *p, struct buf *error)
@@ -418,7 +432,7 @@ static int open_listeners(struct program *p, struct buf *error)
     struct listeners *old = p->handover ? &p->handover->listeners : NULL;
     signals_block(NULL); /* whoever sees the port may tell us to stop: the master, which takes signals, is next */
     if (listeners_open(&p->listeners, &p->settings, old, error) < 0) {
-        if (!old || old->n == 0) {
+        if (!is_reload(p) || old->n == 0) {
             return refuse(p, error);
         }
         /* Once it has served, a server does not end because of an address that it cannot have. */
@@ -430,7 +444,9 @@ static int open_listeners(struct program *p, struct buf *error)
         }
     }
     if (old) { /* not wanted any more: what still waits there is answered by the old workers */
-        listeners_unlink(old);
+        if (is_reload(p)) {
+            listeners_unlink(old);
+        }
         listeners_close(old);
     }
     return GO_ON;
@@ -475,6 +491,7 @@ static int create_master(struct program *p, struct buf *error)
         .statsd = p->statsd,
         .renewal = p->renewal,
         .tickets = p->tickets,
+        .pidfile = p->pidfile,
         .report_fd = &p->report_fd,
         .handover = p->handover,
     };
@@ -610,28 +627,36 @@ static int work(struct program *p, const struct seat *seat)
 /* --- The master
  * --------------------------------------------------------------------------------------------------------- */
 
-/* Executes the new release in our place. Returns when that failed: the old one goes on. */
-static void reload(struct program *p)
+/* Executes the program as it is now: in our place, or, in the child that USR2 made, as a second master. Returns when
+ * that failed: the old image goes on. */
+static void execute(struct program *p)
 {
     struct handover h;
     handover_init(&h);
     struct buf counts = {0};
     int r = master_hand_over(p->master, &h);
-    r = r < 0 ? r : scoreboard_save(p->scoreboard, &counts);
-    if (r == 0) {
+    h.listeners = p->listeners;
+    if (!h.newborn) {
+        r = r < 0 ? r : scoreboard_save(p->scoreboard, &counts);
         h.counts = (char *)buf_cstr(&counts); /* lent */
-        h.listeners = p->listeners;
         h.scoreboard_fd = scoreboard_fd(p->scoreboard);
         h.tickets_fd = p->tickets ? tickets_fd(p->tickets) : -1;
         h.certs_fd = renewal_fd(p->renewal);
         h.pidfile_fd = pidfile_fd(p->pidfile);
         h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
+    } else if (p->hooks.pre_exec(&p->hooks) < 0) {
+        r = -ECANCELED;
+    }
+    if (r == 0) {
         interp_flush();
         r = reexec(p->launch, &h);
     }
     buf_finish(&counts);
     free(h.workers);
-    log_error("Can't execute %s: %s", p->launch->program, strerror(-r));
+    log_error("Can't execute %s: %s", p->launch->program, r == -ECANCELED ? "the hook pre_exec failed" : strerror(-r));
+    if (h.newborn) {
+        _exit(1); /* nothing that there is to tidy up is ours */
+    }
 }
 
 /* Serves until told to stop. The exit status, of the master or of a worker. */
@@ -644,7 +669,7 @@ static int serve(struct program *p)
         case MASTER_EXIT:
             return status;
         case MASTER_REEXEC:
-            reload(p);
+            execute(p);
             break;
         case MASTER_WORKER:
             return work(p, &seat);

@@ -259,12 +259,12 @@ static char *absolute(const char *path)
     return joined;
 }
 
-/* The file at `path` with its lock, made if need be: so that of two that start at once only one goes on.
- * The descriptor, or -errno; -EWOULDBLOCK: somebody lives, and *pid is what he wrote. */
-static int lock_path(const char *path, long *pid)
+/* The file at `path` with its lock, so that of two that start at once only one goes on. The descriptor, or -errno;
+ * -EWOULDBLOCK: somebody lives, and *pid is what he wrote. */
+static int lock_path(const char *path, int flags, long *pid)
 {
     for (;;) {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0644);
         if (fd < 0) {
             return -errno;
         }
@@ -284,34 +284,57 @@ static int lock_path(const char *path, long *pid)
     }
 }
 
-/* Puts a locked file with our pid at `path`, in one step for readers. The descriptor or -errno. */
-static int write_locked(const char *path)
+/* Makes a file of another name, locked, with our pid. Its descriptor or -errno; *temp is owned by the caller. */
+static int write_locked(const char *path, char **temp)
 {
-    char *temp = NULL;
-    if (asprintf(&temp, "%s.XXXXXX", path) < 0) {
+    if (asprintf(temp, "%s.XXXXXX", path) < 0) {
+        *temp = NULL;
         return -ENOMEM;
     }
-    int r = 0;
-    int fd = mkostemp(temp, O_CLOEXEC);
+    int fd = mkostemp(*temp, O_CLOEXEC);
     if (fd < 0) {
-        r = -errno;
-        goto done;
+        return -errno;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, 0644) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0 ||
-        rename(temp, path) < 0) {
-        r = -errno;
-        unlink(temp);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, 0644) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+        int r = -errno;
+        unlink(*temp);
         close(fd);
+        return r;
     }
-done:
-    free(temp);
-    return r < 0 ? r : fd;
+    return fd;
+}
+
+/* Gives the locked file `from` the name `path`, where nobody's may be that lives: in one step for readers, who never
+ * see it empty. 0 or -errno, *pid as from lock_path. */
+static int move_locked(const char *from, const char *path, long *pid)
+{
+    for (;;) {
+        if (link(from, path) == 0) {
+            unlink(from);
+            return 0;
+        }
+        bool no_links = errno != EEXIST; /* some file systems have none: a name is made to be locked and replaced */
+        int guard = lock_path(path, no_links ? O_CREAT : 0, pid);
+        if (guard == -ENOENT && !no_links) {
+            continue; /* it went away meanwhile */
+        }
+        if (guard < 0) {
+            return guard;
+        }
+        int r = rename(from, path) < 0 ? -errno : 0;
+        if (r < 0) {
+            unlink(path); /* under our lock: it was made by us, or was stale */
+        }
+        close(guard);
+        return r;
+    }
 }
 
 int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, struct buf *error)
 {
     long pid = 0;
-    int r = -ENOMEM, guard = -1;
+    int r = -ENOMEM;
+    char *temp = NULL;
     struct pidfile *p = calloc(1, sizeof(*p));
     char *full = absolute(path);
     if (!p || !full) {
@@ -324,17 +347,18 @@ int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, 
         return 0;
     }
 
-    guard = r = lock_path(full, &pid);
+    p->fd = r = write_locked(full, &temp);
     if (r < 0) {
         goto fail;
     }
-    p->fd = r = write_locked(full);
+    r = move_locked(temp, full, &pid);
     if (r < 0) {
-        unlink(full); /* under our lock: it was made by us, or was stale */
+        unlink(temp);
+        close(p->fd);
         goto fail;
     }
-    close(guard);
     p->path = full;
+    free(temp);
     pidfile_remove(old);
     *out = p;
     return 0;
@@ -345,13 +369,30 @@ fail:
     } else {
         buf_printf(error, "Can't write the pid file '%s': %s", path, strerror(-r));
     }
-    if (guard >= 0) {
-        close(guard);
-    }
     pidfile_remove(old);
+    free(temp);
     free(full);
     free(p);
     return -1;
+}
+
+int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error)
+{
+    size_t len = strlen(p->path), cut = strlen(suffix);
+    if (len <= cut || strcmp(p->path + len - cut, suffix) != 0) {
+        return 0;
+    }
+    long pid = 0;
+    char *path = strndup(p->path, len - cut);
+    int r = path ? move_locked(p->path, path, &pid) : -ENOMEM;
+    if (r < 0) {
+        buf_printf(error, "The pid file stays %s: %s", p->path, strerror(-r));
+        free(path);
+        return -1;
+    }
+    free(p->path);
+    p->path = path;
+    return 0;
 }
 
 struct pidfile *pidfile_adopt(int fd, const char *path)

@@ -40,6 +40,8 @@ struct pidfile;
 int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, struct buf *error);
 /* In the next image of the master: takes over the locked descriptor, copies the path. NULL when memory is short. */
 struct pidfile *pidfile_adopt(int fd, const char *path);
+/* Renames it: `suffix` falls off the end of its path. 0, or -1 with a sentence, and then it stays what it was. */
+int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error);
 int pidfile_fd(const struct pidfile *p);           /* borrowed; close-on-exec; -1 for NULL */
 const char *pidfile_path(const struct pidfile *p); /* borrowed; absolute; NULL for NULL */
 void pidfile_remove(struct pidfile *p);            /* unlinks it if it is still ours, frees; NULL is fine */

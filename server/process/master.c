@@ -48,9 +48,12 @@ void master_stop(struct master *m, bool quickly)
 {
     if (m->stage < STOPPING) {
         title_hide();
-        listeners_unlink(m->deps.listeners);
+        pid_t other = upgrade_other(&m->upgrade);
+        if (other == 0) {
+            listeners_unlink(m->deps.listeners);
+        }
         listeners_close(m->deps.listeners);
-        systemd_notify("STOPPING=1\nSTATUS=Stopping");
+        systemd_notify(other > 0 ? "MAINPID=%ld" : "STOPPING=1\nSTATUS=Stopping", (long)other);
         reload_cancel(&m->reload);
     }
     uint64_t kill_at_us = clock_mono_us() + (quickly ? ABORT_US : crew_graceful_us(m));
@@ -143,6 +146,8 @@ void master_reap(struct master *m)
         struct child *c = children_find(&m->children, pid);
         if (c) {
             child_ended(m, c, status);
+        } else if (upgrade_ended(&m->upgrade, pid, status)) {
+            systemd_notify("MAINPID=%ld", (long)getpid());
         } else if (pid == m->reload.trial) {
             reload_ended(&m->reload, status);
             if (m->reload.state == RELOAD_REFUSED) {
@@ -276,6 +281,12 @@ static void wait_for_news(struct master *m)
 /* --- Life ----------------------------------------------------------------------------------------------------------
  */
 
+/* This is not a new process, but the next image of one. */
+static bool is_reload(const struct master *m)
+{
+    return m->deps.handover && !m->deps.handover->newborn;
+}
+
 static int take_over(struct master *m, struct handover *h)
 {
     for (int i = 0; i < 2; i++) {
@@ -313,6 +324,9 @@ struct master *master_create(const struct master_deps *deps)
     reload_init(&m->reload, deps->launch, deps->settings);
     int r = 0;
     if (deps->handover) {
+        upgrade_take_over(&m->upgrade, deps->handover);
+    }
+    if (deps->handover && !deps->handover->newborn) {
         r = take_over(m, deps->handover);
     } else if (pipe2(m->wake_fd, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(m->master_fd, O_CLOEXEC) < 0) {
         r = -errno;
@@ -372,7 +386,7 @@ static void show_listeners(const struct master *m)
 static int announce(struct master *m)
 {
     struct hooks *hooks = m->deps.hooks;
-    if (!m->deps.handover) {
+    if (!is_reload(m)) {
         log_info("Starting cwsgi %s", CWSGI_VERSION);
     }
     if (hooks->on_starting(hooks) < 0) {
@@ -380,7 +394,7 @@ static int announce(struct master *m)
     }
     show_listeners(m);
     log_listeners(m);
-    if (!m->deps.handover) {
+    if (!is_reload(m)) {
         log_info("Using worker: %s", m->deps.settings->threads > 1 ? "gthread" : "sync");
     }
     renewal_announce(m->deps.renewal);
@@ -397,19 +411,16 @@ static void start(struct master *m)
     }
 }
 
-/* The last moment of this image: gunicorn's hook for what the signal stood for there. */
-static bool may_go(struct master *m)
+/* The elder master is gone: what was its, is ours. */
+static void promote(struct master *m)
 {
-    struct hooks *hooks = m->deps.hooks;
-    m->reload.state = RELOAD_NONE;
-    if (!m->reload.upgrading) {
-        hooks->on_reload(hooks);
-    } else if (hooks->pre_exec(hooks) < 0) {
-        reload_refuse(&m->reload, "the hook pre_exec failed");
-        master_stay(m);
-        return false;
+    struct buf error = {0};
+    systemd_notify("MAINPID=%ld", (long)getpid());
+    if (m->deps.pidfile && pidfile_promote(m->deps.pidfile, UPGRADE_SUFFIX, &error) < 0) {
+        const char *text = buf_cstr(&error);
+        log_error("%s", text ? text : "Out of memory");
     }
-    return true;
+    buf_finish(&error);
 }
 
 static void finish(struct master *m)
@@ -418,7 +429,7 @@ static void finish(struct master *m)
     for (size_t i = 0; i < m->children.n; i++) {
         log_error("Worker (pid:%ld) does not end; it is left behind", (long)m->children.list[i].pid);
     }
-    log_line(level, "Shutting down: Master");
+    log_line(level, "Shutting down: %s", upgrade_name(&m->upgrade));
     if (m->reason) {
         log_line(level, "Reason: %s", m->reason);
     }
@@ -453,7 +464,15 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
             *status = m->status;
             return MASTER_EXIT;
         }
-        if (m->reload.state == RELOAD_GOOD && m->stage == SERVING && may_go(m)) {
+        if (upgrade_promoted(&m->upgrade)) {
+            promote(m);
+        }
+        if (m->upgrade.asked && m->stage == SERVING && upgrade_start(&m->upgrade, m->deps.hooks)) {
+            return MASTER_REEXEC;
+        }
+        if (m->reload.state == RELOAD_GOOD && m->stage == SERVING) {
+            m->reload.state = RELOAD_NONE;
+            m->deps.hooks->on_reload(m->deps.hooks);
             orders_reopen_logs(m);
             signals_suspend();
             return MASTER_REEXEC;
@@ -464,6 +483,10 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
 
 int master_hand_over(const struct master *m, struct handover *h)
 {
+    upgrade_hand_over(&m->upgrade, h);
+    if (h->newborn) {
+        return 0;
+    }
     h->age = m->age;
     h->served = m->served;
     for (int i = 0; i < 2; i++) {

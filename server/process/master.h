@@ -7,7 +7,8 @@
  *
  *   TERM         graceful stop: listeners are closed at once, workers finish within graceful_timeout
  *   INT, QUIT    quick stop; also hastens a graceful one, as a second TERM does
- *   HUP          reload (reexec.h); USR2 the same
+ *   HUP          reload (reexec.h); after WINCH: the workers again
+ *   USR2         a second master beside this one (upgrade.h)
  *   USR1         reopen the logs, workers too
  *   URG          the Python stacks of all workers into the server log
  *   TTIN, TTOU   one worker more or less, at least one
@@ -26,7 +27,8 @@ struct statsd;
 enum master_outcome {
     MASTER_EXIT,   /* told to stop, or it could not start: leave with *status */
     MASTER_REEXEC, /* the new release is good: execute ourselves in place (reexec.h). Signals are blocked; when that
-                    * failed, call master_run again: it unblocks them and goes on as before */
+                    * failed, call master_run again: it unblocks them and goes on as before. After USR2 we are a child
+                    * that is to become the second master (handover.newborn), or to end */
     MASTER_WORKER, /* we are a new worker: *seat says which. Signals are blocked until worker_prepare */
 };
 
@@ -39,6 +41,7 @@ struct master_deps { /* all borrowed, outlive the master */
     struct statsd *statsd;     /* NULL: none */
     struct renewal *renewal;   /* NULL: no TLS */
     struct tickets *tickets;   /* the same */
+    struct pidfile *pidfile;   /* NULL: none */
     int *report_fd;            /* a daemon's (daemon.h): told when the workers are up */
     struct handover *handover; /* what the image before us left behind: its pipes are taken over; NULL: first start */
 };

@@ -10,6 +10,7 @@
 #include "server/process/master.h"
 #include "server/process/metrics.h"
 #include "server/process/reload.h"
+#include "server/process/upgrade.h"
 
 #define SECOND_US UINT64_C(1000000)
 
@@ -38,6 +39,7 @@ struct master {
 
     struct recycle recycle;
     struct reload reload;
+    struct upgrade upgrade;
     struct stapler *stapler; /* owned; NULL: no TLS */
     bool up;                 /* systemd knows that this image's workers serve */
 

@@ -16,10 +16,10 @@
 #include "server/process/signals.h"
 #include "server/process/systemd.h"
 
-void orders_reload(struct master *m, bool upgrading)
+void orders_reload(struct master *m)
 {
     systemd_notify_reloading();
-    reload_start(&m->reload, upgrading);
+    reload_start(&m->reload);
     if (m->reload.state == RELOAD_REFUSED) {
         master_stay(m);
     }
@@ -75,6 +75,16 @@ static void stop_workers(struct master *m)
     }
 }
 
+/* A reload; but WINCH is taken back by it: the workers of this release return, whatever became of the new one. */
+static void hang_up(struct master *m)
+{
+    if (m->wanted == 0) {
+        orders_resize(m, m->deps.settings->workers);
+    } else {
+        orders_reload(m);
+    }
+}
+
 static void obey_serving(struct master *m, int sig)
 {
     switch (sig) {
@@ -86,12 +96,11 @@ static void obey_serving(struct master *m, int sig)
         master_stop(m, true);
         break;
     case SIGUSR2:
-        log_info("USR2 is handled as HUP: a reload executes the new program in place");
-        orders_reload(m, true);
+        upgrade_ask(&m->upgrade);
         break;
     case SIGHUP:
-        log_info("Hang up: Master");
-        orders_reload(m, false);
+        log_info("Hang up: %s", upgrade_name(&m->upgrade));
+        hang_up(m);
         break;
     case SIGUSR1:
         orders_reopen_logs(m);

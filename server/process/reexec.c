@@ -52,6 +52,9 @@ static int write_text(struct buf *b, const struct handover *h)
         buf_printf(b, "cwsgi-handover 1 %ld\nscoreboard %d\ntickets %d\nmaster %d %d\nwake %d %d\nserved %d\nage %u\n",
                    (long)getpid(), h->scoreboard_fd, h->tickets_fd, h->master_fd[0], h->master_fd[1], h->wake_fd[0],
                    h->wake_fd[1], h->served, h->age);
+    if (r == 0) {
+        r = buf_printf(b, "masters %d %ld %ld\n", h->newborn, (long)h->elder, (long)h->younger);
+    }
     if (r == 0 && h->pidfile_fd >= 0) {
         r = buf_printf(b, "pidfile %d %zu\n%s\n", h->pidfile_fd, strlen(h->pidfile_path), h->pidfile_path);
     }
@@ -115,6 +118,17 @@ char **reexec_env(const struct launch *l, char *extra)
     return env;
 }
 
+/* What systemd gave to the elder master is also for the one that it starts. */
+static void own_pid(char **env, const char *name, pid_t elder, char *text, size_t size)
+{
+    for (; *env; env++) {
+        if (elder > 0 && strncmp(*env, name, strlen(name)) == 0 && atol(*env + strlen(name)) == (long)elder) {
+            snprintf(text, size, "%s%ld", name, (long)getpid());
+            *env = text;
+        }
+    }
+}
+
 int reexec(const struct launch *l, const struct handover *h)
 {
     int fd = write_file(h);
@@ -126,8 +140,11 @@ int reexec(const struct launch *l, const struct handover *h)
     int r = -ENOMEM, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     char **env = reexec_env(l, variable);
 
+    char listen_pid[32], watchdog_pid[32];
     if (env) {
         r = set_inherit_all(h, true);
+        own_pid(env, "LISTEN_PID=", h->elder, listen_pid, sizeof(listen_pid));
+        own_pid(env, "WATCHDOG_PID=", h->elder, watchdog_pid, sizeof(watchdog_pid));
     }
     if (r == 0 && chdir(l->cwd) < 0) {
         r = -errno; /* relative paths of the command line would lead elsewhere */
@@ -219,7 +236,7 @@ static int take_line(struct handover *h, struct cursor *c)
 {
     char line[128]; /* a copy that ends with its line: sscanf takes a line's end for any other space */
     const char *end = strchr(c->at, '\n');
-    long pid = 0;
+    long pid = 0, younger = 0;
     size_t len = 0;
     unsigned slot = 0, age = 0;
     int fd = -1, flag = 0;
@@ -250,6 +267,12 @@ static int take_line(struct handover *h, struct cursor *c)
         h->served = flag;
         return 0;
     }
+    if (sscanf(line, "masters %d %ld %ld", &flag, &pid, &younger) == 3) {
+        h->newborn = flag;
+        h->elder = pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
+        h->younger = younger > 0 && younger <= INT_MAX ? (pid_t)younger : 0;
+        return 0;
+    }
     sscanf(line, "scoreboard %d", &h->scoreboard_fd);
     sscanf(line, "tickets %d", &h->tickets_fd);
     sscanf(line, "certs %d", &h->certs_fd);
@@ -273,7 +296,8 @@ static int read_text(struct handover *h, const char *text)
     while (r == 0 && *c.at) {
         r = take_line(h, &c);
     }
-    if (r == 0 && (h->master_fd[0] < 0 || h->master_fd[1] < 0 || h->wake_fd[0] < 0 || h->wake_fd[1] < 0)) {
+    if (r == 0 && !h->newborn &&
+        (h->master_fd[0] < 0 || h->master_fd[1] < 0 || h->wake_fd[0] < 0 || h->wake_fd[1] < 0)) {
         r = -EINVAL;
     }
     return r == 0 ? set_inherit_all(h, false) : r;

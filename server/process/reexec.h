@@ -29,6 +29,8 @@ struct handover {
     int certs_fd;                    /* the certificates that serve (renewal.h); owned until taken, then -1; -1: none */
     char *pidfile_path;              /* owned; NULL: none */
     char *counts;                    /* owned: what scoreboard_save wrote, should the page not be understood; or NULL */
+    bool newborn;                    /* what follows USR2: the next image is a second master, and gets listeners only */
+    pid_t elder, younger;            /* the other master of an upgrade (upgrade.h); 0: none */
     bool served;                     /* a worker was ready once */
     unsigned age;                    /* of the youngest worker */
     struct handover_worker *workers; /* owned */

@@ -98,12 +98,11 @@ int reload_seconds(const struct settings *s)
     return s->timeout > s->reload_timeout ? s->timeout : s->reload_timeout;
 }
 
-void reload_start(struct reload *r, bool upgrading)
+void reload_start(struct reload *r)
 {
     int out[2];
     reload_cancel(r); /* what it tries may have changed since */
     r->number++;
-    r->upgrading = upgrading;
     r->said.len = 0;
     if (pipe2(out, O_CLOEXEC) < 0) {
         reload_refuse(r, "can't start the trial: %s", strerror(errno));

@@ -21,11 +21,10 @@ enum reload_state {
     RELOAD_REFUSED, /* the old release keeps serving */
 };
 
-struct reload {                      /* what reload_init made; the first four are for whoever asked */
+struct reload {                      /* what reload_init made; the first three are for whoever asked */
     enum reload_state state;         /* of the newest trial */
     unsigned number;                 /* of trials so far: a later one takes the place of one that still runs */
     struct buf said;                 /* owned: the last that the newest trial wrote; when it was refused, why */
-    bool upgrading;                  /* it was USR2 that asked for it */
     const struct launch *launch;     /* borrowed */
     const struct settings *settings; /* borrowed */
     pid_t trial;                     /* 0: none */
@@ -36,11 +35,11 @@ struct reload {                      /* what reload_init made; the first four ar
 void reload_init(struct reload *r, const struct launch *launch, const struct settings *settings);
 void reload_finish(struct reload *r);
 
-int reload_seconds(const struct settings *s);        /* how long a trial may take */
-void reload_start(struct reload *r, bool upgrading); /* in place of a trial that still runs; may refuse at once */
-void reload_cancel(struct reload *r);                /* ends the trial, if there is one */
-void reload_forget(struct reload *r);                /* in a worker: the trial is the master's */
-void reload_ended(struct reload *r, int status);     /* waitpid gave the trial's end */
+int reload_seconds(const struct settings *s);    /* how long a trial may take */
+void reload_start(struct reload *r);             /* in place of a trial that still runs; may refuse at once */
+void reload_cancel(struct reload *r);            /* ends the trial, if there is one */
+void reload_forget(struct reload *r);            /* in a worker: the trial is the master's */
+void reload_ended(struct reload *r, int status); /* waitpid gave the trial's end */
 void reload_refuse(struct reload *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* For the master's loop. */

@@ -106,6 +106,10 @@ def alive(pid):
     return any(p == pid and state != "Z" for p, _, _, state in processes())
 
 
+def children_of(pid):
+    return sorted(p for p, parent, _, state in processes() if parent == pid and state != "Z")
+
+
 def in_session(session):
     return [pid for pid, _, s, state in processes() if s == session and state != "Z"]
 
@@ -198,7 +202,7 @@ class Server:
         wait_until(lambda: any(text in c for c in self.calls()), f"the application was called for {text!r}")
 
     def children(self):
-        return sorted(pid for pid, parent, _, state in processes() if parent == self.pid and state != "Z")
+        return children_of(self.pid)
 
     def workers(self, n):
         """Their pids, once there are exactly `n`."""

@@ -300,24 +300,6 @@ def test_environment_names_the_server_software(configured):
     assert s.get("/variables?names=SERVER_SOFTWARE").text.startswith(PRODUCT + "/")
 
 
-@ours
-def test_hook_before_the_new_program(configured):
-    s = configured("def pre_exec(server):\n    server.log.info('Forked child, re-executing.')\n")
-    s.ready_workers(1)
-    s.signal("USR2")
-    s.wait_log("Forked child, re-executing.\n")
-
-
-@ours
-def test_hook_before_the_new_program_that_raises_refuses_it(configured):
-    s = configured("def pre_exec(server):\n    raise RuntimeError('not now')\n")
-    workers = s.ready_workers(1)
-    s.tracebacks_expected = True
-    s.signal("USR2")
-    s.wait_log("Reload refused: the hook pre_exec failed")
-    assert s.ready_workers(1) == workers
-
-
 def test_hook_before_a_request_that_raises_answers_500(configured):
     s = configured("def pre_request(worker, req):\n    raise RuntimeError('no')\n")
     s.tracebacks_expected = True

@@ -72,7 +72,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void check_handover(const struct handover *h)
 {
-    CHECK(h->master_fd[0] >= 0 && h->master_fd[1] >= 0 && h->wake_fd[0] >= 0 && h->wake_fd[1] >= 0, "no pipes");
+    CHECK(h->elder >= 0 && h->younger >= 0, "pids");
+    CHECK(h->newborn || (h->master_fd[0] >= 0 && h->master_fd[1] >= 0 && h->wake_fd[0] >= 0 && h->wake_fd[1] >= 0),
+          "no pipes");
     for (size_t i = 0; i < h->listeners.n; i++) {
         const struct listener *l = &h->listeners.list[i];
         CHECK(l->fd >= FIRST && l->bind && l->url && l->address, "listener %zu", i);

@@ -34,7 +34,7 @@ static void try_script(const char *script)
     dprintf(out, "#!/bin/sh\n%s\n", script);
     close(out);
     reload_init(&r, &l, &s);
-    reload_start(&r, false);
+    reload_start(&r);
     assert_int_equal(r.state, RELOAD_TRYING);
     assert_true(r.trial > 0);
 }
@@ -133,7 +133,7 @@ static void test_newer_trial_takes_the_place_of_the_older(void **state)
     (void)state;
     try_script("sleep 30");
     pid_t first = r.trial;
-    reload_start(&r, true);
+    reload_start(&r);
     int status;
     assert_int_equal(waitpid(first, &status, 0), first);
     assert_int_equal(WTERMSIG(status), SIGKILL);
