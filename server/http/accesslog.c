@@ -162,11 +162,12 @@ static struct str header_value(const struct request *r, enum header_id id)
     return h ? h->value : STR("");
 }
 
+/* Of several the last, as in gunicorn: the one that the nearest proxy has added. */
 static struct str header_by_name(const struct request *r, struct str name)
 {
-    for (size_t i = 0; i < r->n_headers; i++) {
-        if (str_ieq(r->headers[i].name, name)) {
-            return r->headers[i].value;
+    for (size_t i = r->n_headers; i > 0; i--) {
+        if (str_ieq(r->headers[i - 1].name, name)) {
+            return r->headers[i - 1].value;
         }
     }
     return STR("");
@@ -311,9 +312,9 @@ static int put_response_header(struct buf *out, const struct response *r, struct
     if (str_ieq(name, STR("Content-Length")) && r->content_length >= 0) {
         return put_number(out, (uint64_t)r->content_length);
     }
-    for (size_t i = 0; i < r->n_fields; i++) {
-        if (str_ieq(r->fields[i].name, name)) {
-            return put_or_dash(out, r->fields[i].value);
+    for (size_t i = r->n_fields; i > 0; i--) {
+        if (str_ieq(r->fields[i - 1].name, name)) {
+            return put_or_dash(out, r->fields[i - 1].value);
         }
     }
     return buf_append(out, "-", 1);

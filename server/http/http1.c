@@ -265,7 +265,8 @@ static void take_over(struct http1 *h)
 static void refuse(struct http1 *h, int status, const char *reason)
 {
     struct exchange *x = h->x;
-    log_debug("Refused a request from %s with %d: %s", x->peer->addr, status, reason);
+    enum log_level level = status == 408 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING; /* who is only slow is no news */
+    log_line(level, "Invalid request from ip=%s: %s", x->peer->addr, reason);
     take_over(h);
     if (response_refuse(&x->response, status, reason) < 0) {
         conn_abort(h->conn);
