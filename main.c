@@ -9,6 +9,7 @@
 #include "python/configfile.h"
 #include "python/gil.h"
 #include "python/interp.h"
+#include "python/paste.h"
 #include "python/pyhooks.h"
 #include "python/pylog.h"
 #include "python/stacks.h"
@@ -195,7 +196,7 @@ static int read_settings(struct program *p, struct buf *error)
     if (interp_set_paths(NULL, NULL, error) < 0) {
         return refuse(p, error);
     }
-    if (configfile_run(s, p->cli.config, error) < 0 || settings_check(s, error) < 0) {
+    if (configfile_run(s, p->cli.config, error) < 0 || settings_check(s, error) < 0 || paste_settings(s, error) < 0) {
         return refuse(p, error);
     }
     p->app_name = cli_application(&p->cli, s, error);

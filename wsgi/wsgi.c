@@ -5,8 +5,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "python/gil.h"
+#include "python/paste.h"
 #include "python/pyerror.h"
 #include "python/pyhooks.h"
 #include "python/pylog.h"
@@ -403,7 +405,8 @@ enum load_result wsgi_create(struct app **out, const struct settings *s, const c
         pyerror_log(LOG_LEVEL_ERROR, "The WSGI side could not be made");
         goto fail;
     }
-    r = load_app(address, &w->callable);
+    bool paste = s->paste && strcmp(address, s->paste) == 0;
+    r = paste ? paste_load(s, &w->callable) : load_app(address, &w->callable);
     if (r != LOAD_OK) {
         goto fail;
     }

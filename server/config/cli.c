@@ -473,7 +473,7 @@ int cli_apply(const struct cli *c, struct settings *s, struct buf *error)
 
 const char *cli_application(const struct cli *c, const struct settings *s, struct buf *error)
 {
-    const char *name = c->application ? c->application : s->wsgi_app;
+    const char *name = s->paste ? s->paste : c->application ? c->application : s->wsgi_app;
     if (!name) {
         buf_puts(error, "No application module specified. Name it as MODULE:NAME");
     }

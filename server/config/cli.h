@@ -42,6 +42,6 @@ void cli_finish(struct cli *c);
  * `error`. */
 int cli_apply(const struct cli *c, struct settings *s, struct buf *error);
 
-/* "hello:app": the positional argument, else the setting wsgi_app, else NULL with a sentence in `error`. Borrowed from
- * `c` or `s`. */
+/* "hello:app": the setting paste, else the positional argument, else the setting wsgi_app, else NULL with a sentence in
+ * `error`. Borrowed from `c` or `s`. */
 const char *cli_application(const struct cli *c, const struct settings *s, struct buf *error);

@@ -466,10 +466,8 @@ static void test_what_would_change_safety_or_meaning_is_refused(void **state)
         {"permit_obsolete_folding", "true"},
         {"http_protocols", "h2,h1"},
         {"permit_unconventional_http_version", "true"},
-        {"paste", "development.ini"},
         {"ssl_context", "my_context"},
         {"http2_cleartext", "upgrade"},
-        {"raw_paste_global_conf", "a=b"},
     };
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
         restart(f);
