@@ -48,6 +48,8 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
         .body_rate = s->min_body_rate,
         .hsts = s->hsts,
         .tmp_dir = s->tmp_upload_dir,
+        .casefold_method = s->casefold_http_method,
+        .any_method = s->permit_unconventional_http_method,
     };
     clock_update(&h->clock);
     int r = forward_create(&h->forward, s);

@@ -25,6 +25,8 @@ struct http {
     struct request_limits limits;
     uint64_t keepalive_ms, header_ms;
     size_t body_rate;        /* bytes a second; 0: any */
+    bool casefold_method;    /* "get" is GET */
+    bool any_method;         /* not only those that the parser knows */
     int hsts;                /* seconds: tohttps.h */
     const char *tmp_dir;     /* borrowed; NULL: the system's */
     struct forward *forward; /* owned: what front ends may say */

@@ -426,6 +426,13 @@ static bool begin_exchange(struct http1 *h)
     return true;
 }
 
+static void to_upper(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        text[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]);
+    }
+}
+
 /* The head is complete: `head` lies in the arena, and so do all names and values that the parser points to. */
 static enum llhttp_errno parse_head(struct http1 *h, const char *head, size_t len)
 {
@@ -437,7 +444,15 @@ static enum llhttp_errno parse_head(struct http1 *h, const char *head, size_t le
     }
     llhttp_init(&h->parser, HTTP_REQUEST, parser_settings());
     h->parser.data = h;
-    return llhttp_execute(&h->parser, head, len);
+    enum llhttp_errno error = llhttp_execute(&h->parser, head, len);
+    if (error == HPE_INVALID_METHOD && h->http->any_method && chars_are_token(r->method)) {
+        static const char KNOWN[] = "PUT"; /* in its place: the parser frames all that it knows of in the same way */
+        const char *rest = r->method.p + r->method.len;
+        llhttp_reset(&h->parser);
+        llhttp_execute(&h->parser, KNOWN, sizeof(KNOWN) - 1);
+        error = llhttp_execute(&h->parser, rest, (size_t)(head + len - rest));
+    }
+    return error;
 }
 
 /* Takes bytes of a head; *used of them belong to it. False when the request was refused: then `h` may be gone. */
@@ -467,6 +482,9 @@ static bool feed_head(struct http1 *h, const char *data, size_t len, size_t *use
     if (status || !line_is_good) {
         refuse(h, status ? status : 400, status ? reason : "Invalid request line");
         return false;
+    }
+    if (h->http->casefold_method) {
+        to_upper(head + (h->x->request.method.p - head), h->x->request.method.len);
     }
     enum llhttp_errno error = parse_head(h, head, head_len);
     if ((error == HPE_PAUSED || (error == HPE_OK && h->phase != PHASE_HEAD)) && tohttps_wanted(h->x)) {
