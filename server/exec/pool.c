@@ -398,10 +398,18 @@ int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app
         one->number = i + 1;
         pthread_cond_init(&one->go, NULL);
         r = -pthread_create(&one->thread, NULL, run, one);
+        if (r < 0) {
+            pthread_cond_destroy(&one->go);
+        }
         p->n += r == 0;
     }
     *out = p;
-    return r;
+    return p->n > 0 ? 0 : r;
+}
+
+unsigned pool_threads(const struct pool *p)
+{
+    return p->n;
 }
 
 struct executor *pool_executor(struct pool *p)

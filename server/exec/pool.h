@@ -26,6 +26,7 @@ struct slot;
  * memory even for that) is to be stopped and destroyed. */
 int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app *app, struct slot *slot);
 
+unsigned pool_threads(const struct pool *p);    /* that could be started */
 struct executor *pool_executor(struct pool *p); /* what the protocols see */
 bool pool_is_idle(const struct pool *p);        /* nothing is lent to it */
 /* What the i-th thread (from 0) runs, since when (clock_mono_us), and the thread; NULL: nothing. It stays while the

@@ -81,7 +81,7 @@ void crew_boot_failed(struct master *m, int status)
     if (m->stage >= STOPPING) {
         return;
     }
-    if (m->served || status == 0) {
+    if (m->served || status == 0 || status == WORKER_SHORT) {
         back_off(m, &m->boot, BACKOFF_MAX_US, "A new worker failed to boot");
     } else if (status == WORKER_APP_ERROR) {
         master_fail(m, WORKER_APP_ERROR, "App failed to load.");

@@ -259,6 +259,28 @@ static char *absolute(const char *path)
     return joined;
 }
 
+/* Where there are no locks, on some network file systems: somebody with that pid runs our program. */
+static bool is_living_server(long pid)
+{
+    struct stat own, other;
+    char exe[64];
+    snprintf(exe, sizeof(exe), "/proc/%ld/exe", pid);
+    return pid > 0 && pid != (long)getpid() && stat(exe, &other) == 0 && stat("/proc/self/exe", &own) == 0 &&
+           own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+}
+
+/* 0, -EWOULDBLOCK: somebody else has it, or -errno. */
+static int lock(int fd, long pid)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        return 0;
+    }
+    if (errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL) {
+        return is_living_server(pid) ? -EWOULDBLOCK : 0;
+    }
+    return -errno;
+}
+
 /* The file at `path` with its lock, so that of two that start at once only one goes on. The descriptor, or -errno;
  * -EWOULDBLOCK: somebody lives, and *pid is what he wrote. */
 static int lock_path(const char *path, int flags, long *pid)
@@ -268,12 +290,12 @@ static int lock_path(const char *path, int flags, long *pid)
         if (fd < 0) {
             return -errno;
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-            int r = -errno;
-            char text[32];
-            ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-            text[n > 0 ? n : 0] = '\0';
-            *pid = strtol(text, NULL, 10);
+        char text[32];
+        ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        *pid = strtol(text, NULL, 10);
+        int r = lock(fd, *pid);
+        if (r < 0) {
             close(fd);
             return r;
         }
@@ -295,7 +317,7 @@ static int write_locked(const char *path, char **temp)
     if (fd < 0) {
         return -errno;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fchmod(fd, 0644) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+    if (lock(fd, 0) < 0 || fchmod(fd, 0644) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
         int r = -errno;
         unlink(*temp);
         close(fd);

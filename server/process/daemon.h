@@ -32,7 +32,8 @@ char *program_path(const char *argv0);
 
 /* --- Pid file ------------------------------------------------------------------------------------------------------
  * "PID\n", mode 0644, written under another name and renamed; locked for life, so that a recycled pid cannot block a
- * start: a file that nobody has locked is stale, whatever number it holds. */
+ * start: a file that nobody has locked is stale, whatever number it holds. On file systems without locks it is stale
+ * when no process of that number runs our program. */
 struct pidfile;
 
 /* `old`: what pidfile_adopt gave, or NULL; taken over: kept when it is the same file, else removed. 0, or -1 with a

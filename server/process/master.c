@@ -12,6 +12,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/clock.h"
+#include "server/base/descriptors.h"
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/config/settings.h"
@@ -382,6 +383,15 @@ static void show_listeners(const struct master *m)
     free(fds);
 }
 
+static void warn_of_few_descriptors(const struct settings *s)
+{
+    if (descriptors_limit() < (size_t)s->worker_connections) {
+        log_warning("A worker may have %zu open files (ulimit -n): it holds fewer connections than the %d of "
+                    "--worker-connections",
+                    descriptors_limit(), s->worker_connections);
+    }
+}
+
 /* The lines that scripts wait for, and the hooks in between, in gunicorn's order. 0, or -1 when a hook raised. */
 static int announce(struct master *m)
 {
@@ -394,6 +404,7 @@ static int announce(struct master *m)
     }
     show_listeners(m);
     log_listeners(m);
+    warn_of_few_descriptors(m->deps.settings);
     if (!is_reload(m)) {
         log_info("Using worker: %s", m->deps.settings->threads > 1 ? "gthread" : "sync");
     }

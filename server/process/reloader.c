@@ -102,6 +102,9 @@ int reloader_create(struct reloader **out, uv_loop_t *loop, const struct reloade
     uv_timer_init(loop, &r->settle);
     r->look.data = r->settle.data = r->news.data = r;
     *out = r;
+    if (watch_fd(r->watch) < 0 && !deps->poll) {
+        log_warning("No inotify can be had here: files are looked at once a second");
+    }
     int result = uv_timer_start(&r->look, on_look, LOOK_MS, LOOK_MS);
     if (result == 0 && watch_fd(r->watch) >= 0) {
         result = uv_poll_init(loop, &r->news, watch_fd(r->watch));

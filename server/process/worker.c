@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "server/base/clock.h"
+#include "server/base/descriptors.h"
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
@@ -36,6 +37,7 @@
 /* For calls of the application that still run when a worker quits; the master kills it after a second. */
 #define LAST_WORDS_MS 250
 
+#define SPARE_FILES_MIN 4    /* for the application, where descriptors are few */
 #define ASIDE_MS 20          /* how long a busy worker leaves new connections to others before it looks again */
 #define BUSY_US (100 * 1000) /* a call that has lasted so long will go on */
 
@@ -340,7 +342,7 @@ static int start_handles(struct worker *w, const struct seat *seat)
     uv_timer_init(&w->loop, &w->aside);
     w->aside.data = w;
     const struct settings *s = w->deps->settings;
-    size_t calls = w->pool ? (size_t)s->threads : 1;
+    size_t calls = w->pool ? pool_threads(w->pool) : 1;
     int r = overdue_init(&w->overdue, &w->loop, (uint64_t)s->timeout * 1000000, calls, &OVERDUE_EVENTS, w);
     if (r < 0) {
         return r;
@@ -475,6 +477,37 @@ static void stop_pool(struct worker *w)
     }
 }
 
+/* As many as there can be: where an account may have no more, or its memory is bounded, fewer have to do. 0 or -errno.
+ */
+static int start_threads(struct worker *w)
+{
+    unsigned threads = (unsigned)w->deps->settings->threads;
+    int r;
+    if (threads > 1) {
+        r = pool_create(&w->pool, &w->loop, threads, w->deps->app, w->slot);
+        if (r < 0) {
+            log_error("Cannot start %u threads: %s (see ulimit -u and ulimit -v)", threads, strerror(-r));
+        } else if (pool_threads(w->pool) < threads) {
+            log_warning("Only %u of %u threads can be started (see ulimit -u and ulimit -v)", pool_threads(w->pool),
+                        threads);
+        }
+        return r;
+    }
+    r = standby_create(&w->standby, &w->loop, &STANDBY_EVENTS, w);
+    if (r == -EAGAIN) {
+        log_warning("Cannot start the standby thread: %s (see ulimit -u); the network waits while the application "
+                    "computes",
+                    strerror(-r));
+        return 0;
+    }
+    if (r < 0) {
+        log_error("Cannot start the standby thread: %s", strerror(-r));
+        return r;
+    }
+    w->executor.standby = w->standby;
+    return 0;
+}
+
 int worker_run(const struct seat *seat, const struct worker_deps *deps)
 {
     const struct settings *s = deps->settings;
@@ -498,19 +531,10 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         return status;
     }
     inline_init(&w->executor, deps->app, w->slot);
-    if (s->threads > 1) {
-        r = pool_create(&w->pool, &w->loop, (unsigned)s->threads, deps->app, w->slot);
-        if (r < 0) {
-            log_error("Cannot start %d threads: %s", s->threads, strerror(-r));
-            goto no_http;
-        }
-    } else {
-        r = standby_create(&w->standby, &w->loop, &STANDBY_EVENTS, w);
-        if (r < 0) {
-            log_error("Cannot start the standby thread: %s", strerror(-r));
-            goto no_http;
-        }
-        w->executor.standby = w->standby;
+    r = start_threads(w);
+    if (r < 0) {
+        status = r == -EAGAIN || r == -ENOMEM ? WORKER_SHORT : WORKER_BOOT_ERROR;
+        goto no_http;
     }
     r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot);
     w->http.statsd = deps->statsd;
@@ -521,7 +545,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         log_error("Cannot open the access log %s: %s", s->accesslog ? s->accesslog : "", strerror(-r));
         goto no_http;
     }
-    const struct conn_limits limits = {.max = (size_t)s->worker_connections,
+    const struct conn_limits limits = {.max = descriptors_for_connections((size_t)s->worker_connections),
                                        .handshake_ms = (uint64_t)s->handshake_timeout * 1000,
                                        .linger_ms = (uint64_t)s->linger_timeout * 1000,
                                        .send_rate = s->min_send_rate};

@@ -27,6 +27,7 @@ enum worker_exit { /* exit status of a worker process, as gunicorn's */
                    WORKER_OK = 0,
                    WORKER_BOOT_ERROR = 3, /* it failed before it was ready */
                    WORKER_APP_ERROR = 4,  /* the application is not there or not callable */
+                   WORKER_SHORT = 5,      /* no threads or no memory could be had: later perhaps */
 };
 
 struct worker_deps { /* all borrowed, outlive the call */
