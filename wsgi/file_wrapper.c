@@ -96,15 +96,15 @@ int file_wrapper_chunk(PyObject *wrapper, struct chunk *out)
         return 0;
     }
     long long offset = ask(filelike, "tell"); /* not lseek: a buffer may have read ahead */
-    if (offset < 0) {
-        return 0;
+    if (offset < 0 || offset >= st.st_size) {
+        return 0; /* nothing, or a file of the kernel's, whose size says nothing */
     }
     int own = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
     if (own < 0) {
         return 0;
     }
     *out = (struct chunk){
-        .len = offset < st.st_size ? (size_t)(st.st_size - offset) : 0,
+        .len = (size_t)(st.st_size - offset),
         .fd = own,
         .offset = (off_t)offset,
         .release = on_release,

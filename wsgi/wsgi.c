@@ -48,6 +48,7 @@ struct wsgi {
     struct call *spare; /* owned: free list */
     bool sendfile;
     bool logs; /* Python's logging is told of requests */
+    atomic_uint reported; /* bits of enum mistake */
 };
 
 static struct wsgi *wsgi_of(struct app *a)
@@ -101,7 +102,34 @@ static enum app_result failed(const struct exchange *x)
     return APP_FAILED;
 }
 
-static enum app_result complete(struct call *c, struct exchange *x)
+/* What is put right for the application. It is said once in a worker's life: one that each request makes would fill the
+ * log. */
+enum mistake { BODY_TOO_LONG = 1, BODY_WHERE_NONE_MAY_BE = 2 };
+
+static bool is_news(struct wsgi *w, enum mistake mistake)
+{
+    return !(atomic_fetch_or_explicit(&w->reported, mistake, memory_order_relaxed) & mistake);
+}
+
+static void report_mistakes(struct wsgi *w, const struct exchange *x)
+{
+    const struct request *q = &x->request;
+    const struct response *r = &x->response;
+
+    if (r->dropped_bytes > 0 && is_news(w, BODY_TOO_LONG)) {
+        log_warning("The body of %.*s %.*s is %llu bytes longer than its Content-Length: they were cut off; this will"
+                    " not be reported again",
+                    (int)q->method.len, q->method.p, (int)q->target.len, q->target.p,
+                    (unsigned long long)r->dropped_bytes);
+    }
+    if (r->no_body && !r->to_head && r->body_bytes > 0 && is_news(w, BODY_WHERE_NONE_MAY_BE)) {
+        log_warning("The answer to %.*s %.*s has status %d, with which no body goes: it was dropped; this will not be"
+                    " reported again",
+                    (int)q->method.len, q->method.p, (int)q->target.len, q->target.p, r->status);
+    }
+}
+
+static enum app_result complete(struct wsgi *w, struct call *c, struct exchange *x)
 {
     struct response *r = &x->response;
 
@@ -110,11 +138,7 @@ static enum app_result complete(struct call *c, struct exchange *x)
         return failed(x);
     }
     response_end(r);
-    if (r->dropped_bytes > 0) {
-        log_warning("The body of %.*s %.*s is %llu bytes longer than its Content-Length: they were cut off",
-                    (int)x->request.method.len, x->request.method.p, (int)x->request.target.len, x->request.target.p,
-                    (unsigned long long)r->dropped_bytes);
-    }
+    report_mistakes(w, x);
     if (response_is_short(r)) {
         PyErr_Format(PyExc_ValueError, "the body ends after %llu bytes, but its Content-Length is %lld",
                      (unsigned long long)r->body_bytes, (long long)r->content_length);
@@ -124,7 +148,7 @@ static enum app_result complete(struct call *c, struct exchange *x)
 }
 
 /* A list or tuple may hold all of the body at hand: it is taken whole, each piece being lent and not copied. */
-static enum app_result push_items(struct call *c, struct exchange *x)
+static enum app_result push_items(struct wsgi *w, struct call *c, struct exchange *x)
 {
     bool list = PyList_CheckExact(c->iterable);
 
@@ -137,22 +161,22 @@ static enum app_result push_items(struct call *c, struct exchange *x)
             return failed(x);
         }
     }
-    return complete(c, x);
+    return complete(w, c, x);
 }
 
-static enum app_result push_next(struct call *c, struct exchange *x)
+static enum app_result push_next(struct wsgi *w, struct call *c, struct exchange *x)
 {
     PyObject *item = Py_TYPE(c->iterator)->tp_iternext(c->iterator);
 
     if (!item) {
         if (!PyErr_Occurred()) {
-            return complete(c, x);
+            return complete(w, c, x);
         }
         if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
             return failed(x);
         }
         PyErr_Clear();
-        return complete(c, x);
+        return complete(w, c, x);
     }
     int r = start_response_body(&c->start_response, item);
     Py_DECREF(item);
@@ -167,10 +191,6 @@ static int push_file(struct wsgi *w, struct call *c, struct exchange *x)
     if (!w->sendfile || !c->start_response.called || !file_wrapper_chunk(c->iterable, &chunk)) {
         return 0;
     }
-    if (chunk.len == 0) {
-        chunk.release(chunk.owner);
-        return 1;
-    }
     if (response_push(&x->response, &chunk) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -184,16 +204,16 @@ static enum app_result first(struct wsgi *w, struct call *c, struct exchange *x)
     PyTypeObject *type = Py_TYPE(c->iterable);
 
     if (type == &PyList_Type || type == &PyTuple_Type) {
-        return push_items(c, x);
+        return push_items(w, c, x);
     }
     if (type == w->types->file_wrapper) {
         int r = push_file(w, c, x);
         if (r != 0) {
-            return r < 0 ? failed(x) : complete(c, x);
+            return r < 0 ? failed(x) : complete(w, c, x);
         }
     }
     c->iterator = PyObject_GetIter(c->iterable);
-    return c->iterator ? push_next(c, x) : failed(x);
+    return c->iterator ? push_next(w, c, x) : failed(x);
 }
 
 /* --- struct app --------------------------------------------------------------------------------------------------- */
@@ -246,8 +266,7 @@ static enum app_result begin(struct app *a, struct exchange *x)
 
 static enum app_result next(struct app *a, struct exchange *x)
 {
-    (void)a;
-    return push_next(x->app, x);
+    return push_next(wsgi_of(a), x->app, x);
 }
 
 /* PEP 3333: called once, however the request went. What it raises cannot change the answer any more. */

@@ -60,24 +60,49 @@ static size_t skip_data(struct chunkscan *s, size_t len)
     return n;
 }
 
-/* RFC 9110 6.5.1: what frames, routes, authenticates or describes a request has no place behind its body. Who sends it
- * there hopes that somebody on the way takes it seriously. */
+/* The size of a chunk is known: is there room for it? */
+static bool fits(struct chunkscan *s, uint64_t limit)
+{
+    if (limit && (s->announced > limit || s->left > limit - s->announced)) {
+        return false;
+    }
+    s->announced += s->left;
+    return true;
+}
+
+/* RFC 9110 6.5.1: what frames, routes, modifies, authenticates or describes a request has no place behind its body. Who
+ * sends it there hopes that somebody on the way takes it seriously. */
 static bool changes_meaning(enum header_id id)
 {
     switch (id) {
     case HEADER_AUTHORIZATION:
+    case HEADER_CACHE_CONTROL:
     case HEADER_CONNECTION:
     case HEADER_CONTENT_ENCODING:
     case HEADER_CONTENT_LENGTH:
     case HEADER_CONTENT_TYPE:
     case HEADER_COOKIE:
     case HEADER_EXPECT:
+    case HEADER_FORWARDED:
     case HEADER_HOST:
+    case HEADER_IF_MATCH:
+    case HEADER_IF_MODIFIED_SINCE:
+    case HEADER_IF_NONE_MATCH:
+    case HEADER_IF_RANGE:
+    case HEADER_KEEP_ALIVE:
+    case HEADER_PRAGMA:
+    case HEADER_PROXY_AUTHENTICATE:
+    case HEADER_PROXY_AUTHORIZATION:
     case HEADER_RANGE:
     case HEADER_TE:
     case HEADER_TRAILER:
+    case HEADER_TRAILERS:
     case HEADER_TRANSFER_ENCODING:
     case HEADER_UPGRADE:
+    case HEADER_X_FORWARDED_FOR:
+    case HEADER_X_FORWARDED_HOST:
+    case HEADER_X_FORWARDED_PROTO:
+    case HEADER_X_REAL_IP:
         return true;
     default:
         return false;
@@ -127,6 +152,10 @@ int chunkscan_feed(struct chunkscan *s, const char *data, size_t len, const stru
             at += status == 0;
         } else if (take(s, data[at])) {
             at++;
+            if (s->state == CHUNKSCAN_DATA && !fits(s, limits->body)) {
+                *reason = "The request body is larger than this server takes";
+                status = 413;
+            }
         } else {
             *reason = "Malformed chunk in the request body";
             status = 400;

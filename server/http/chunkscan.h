@@ -1,7 +1,8 @@
 /* chunkscan.h - judges the raw bytes of a chunked body before the parser decodes them: RFC 9112 7.1.
  * As with heads (headscan.h): what one version of the parser lets through and another does not, or what a proxy may
  * read otherwise, is refused here. A size is hexadecimal digits and nothing else; an extension follows at once behind a
- * semicolon; every line ends in CR LF; trailers are lines as in a head, and none may say what only a head may say. */
+ * semicolon; every line ends in CR LF; trailers are lines as in a head, and none may say what only a head may say. A
+ * chunk that would exceed the limit of bodies is refused before it comes. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@ struct chunkscan {
         CHUNKSCAN_END, /* the line that ends the body was seen */
     } state;
     uint64_t left;            /* of a chunk: its size as far as it is known, then what has not come yet */
+    uint64_t announced;       /* the sizes of all chunks */
     size_t line_len;          /* of the line with the size */
     size_t trailer_len;       /* of all trailers */
     struct headscan trailers; /* reads them as the lines of a head behind the first */

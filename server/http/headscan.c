@@ -9,9 +9,11 @@
 #define BLANK_MAX 4 /* empty lines that are overlooked: RFC 9112 2.2 asks for one */
 
 /* The bytes of a line, or of the part of it that has arrived, without its end. The first byte that is wrong counts, so
- * that the verdict does not depend on how the bytes are cut: nothing behind the byte that exceeds a limit is judged. */
-static int check_piece(struct headscan *s, struct str piece, const struct request_limits *limits, const char **reason)
+ * that the verdict does not depend on how the bytes are cut: nothing behind the byte that exceeds a limit is judged,
+ * and the piece is shortened accordingly. */
+static int check_piece(struct headscan *s, struct str *all, const struct request_limits *limits, const char **reason)
 {
+    struct str piece = *all;
     bool first = s->line_len == 0;
     if (piece.len == 0) {
         return 0;
@@ -32,6 +34,7 @@ static int check_piece(struct headscan *s, struct str piece, const struct reques
     size_t limit = s->lines > 0 ? limits->field_size : limits->line;
     bool too_long = limit && piece.len > limit - s->line_len;
     struct str judged = {piece.p, too_many ? 1 : too_long ? limit - s->line_len + 1 : piece.len};
+    *all = judged;
     if (!chars_are_field_text(judged)) {
         const char *cr = memchr(judged.p, '\r', judged.len);
         bool is_cr = cr && chars_are_field_text((struct str){judged.p, (size_t)(cr - judged.p)});
@@ -45,7 +48,7 @@ static int check_piece(struct headscan *s, struct str piece, const struct reques
     }
     if (too_long && s->lines == 0) {
         *reason = "The request line is too long";
-        return 400; /* 414 would do; scripts written for gunicorn look for 400 */
+        return 414; /* RFC 9112 3 */
     }
     if (too_long) {
         *reason = "A header field is too long";
@@ -64,8 +67,11 @@ int headscan_feed(struct headscan *s, const char *data, size_t len, const struct
         const char *stop = lf ? lf : end;
         /* CR is the last byte of the piece, or it is a control character like any other. */
         bool cr = stop > p && stop[-1] == '\r';
-        int status = check_piece(s, (struct str){p, (size_t)(stop - p) - cr}, limits, reason);
+        struct str piece = {p, (size_t)(stop - p) - cr};
+        int status = check_piece(s, &piece, limits, reason);
+        *used = (size_t)((lf ? lf + 1 : end) - data);
         if (status) {
+            *used = (size_t)(piece.p + piece.len - data);
             return status;
         }
         if (cr && s->cr) {
@@ -88,7 +94,6 @@ int headscan_feed(struct headscan *s, const char *data, size_t len, const struct
             return 400;
         } else if (s->lines > 0) {
             s->complete = true;
-            *used = (size_t)(lf + 1 - data);
         }
         s->line_len = 0;
         p = lf + 1;

@@ -19,6 +19,7 @@ struct headscan {
 };
 
 /* Looks at `len` more bytes of a head. Returns 0, else the status to refuse with, and `*reason` says why (static
- * text). Stops at the end of the head (`complete`); `*used` bytes belong to it, what follows was not looked at. */
+ * text). Stops at the end of the head (`complete`), or where it is refused; what follows `*used` bytes was not looked
+ * at. */
 int headscan_feed(struct headscan *s, const char *data, size_t len, const struct request_limits *limits, size_t *used,
                   const char **reason);

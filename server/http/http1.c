@@ -1,28 +1,25 @@
-/* http1.c - llhttp's events into an exchange; its response into HTTP/1.1 bytes. */
+/* http1.c - requests and answers of one HTTP/1.1 connection, one after the other. */
 #include "server/http/http1.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <llhttp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/buf.h"
+#include "server/base/clock.h"
 #include "server/base/log.h"
-#include "server/http/body.h"
-#include "server/http/chars.h"
-#include "server/http/chunkscan.h"
 #include "server/http/exchange.h"
 #include "server/http/forward.h"
 #include "server/http/framing.h"
-#include "server/http/headscan.h"
 #include "server/http/http.h"
+#include "server/http/receive.h"
 #include "server/http/tohttps.h"
 #include "server/net/conn.h"
 #include "server/net/peer.h"
 
-#define LEAVING_MS 1000 /* for the first request of a connection that was accepted just before */
-#define BODY_IN_MEMORY (128 * 1024)
+#define LEAVING_MS 1000       /* for the first request of a connection that was accepted just before */
+#define CROSSING_MS 1000      /* after an answer the next request may be on its way, and the answer itself, too */
 #define AHEAD_MAX (64 * 1024) /* bytes of later requests that we hold for a client */
 #define CHUNKS 64             /* pieces handed to the connection at once */
 
@@ -39,25 +36,20 @@ struct http1 {
     struct conn *conn;  /* borrowed; NULL in PHASE_GONE */
     struct exchange *x; /* owned; NULL when idle. Lent to the executor while it is READY or RUNNING */
     enum phase phase;
-    bool trusted;         /* the client is a front end: see forward.h */
-    bool fresh;           /* no request has come over this connection yet */
-    bool half_closed;     /* the client will send no more */
-    bool keep_alive;      /* after this answer */
-    bool unread;          /* the client may still be sending what nobody will read: close with care */
-    enum framing framing; /* of the answer */
-    bool answered;        /* the last byte of the answer was handed to the connection */
-    bool sent;            /* ... and was taken by the socket */
-    bool released;        /* the executor has given the exchange back, or never had it */
-    bool given_up;        /* its line is in the access log already, though the executor still has the exchange */
-    uint64_t given;       /* bytes of the answer's body that the connection was given */
-    int status;           /* set by a parser callback that refuses: status and why */
-    const char *reason;
-    struct headscan scan;
-    size_t n_headers_max;                  /* room in x->request.headers */
-    struct chunkscan chunks;               /* of a body that comes in chunks */
+    bool fresh;                            /* no request has come over this connection yet */
+    bool half_closed;                      /* the client will send no more */
+    bool keep_alive;                       /* after this answer */
+    bool unread;                           /* the client may still be sending what nobody will read: close with care */
+    enum framing framing;                  /* of the answer */
+    bool answered;                         /* the last byte of the answer was handed to the connection */
+    bool sent;                             /* ... and was taken by the socket */
+    bool released;                         /* the executor has given the exchange back, or never had it */
+    bool given_up;                         /* its line is in the access log already, though the executor still has it */
+    uint64_t given;                        /* bytes of the answer's body that the connection was given */
+    uint64_t idle_since_ms;                /* in PHASE_IDLE, unless it is fresh */
     uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
-    struct buf ahead;                      /* a head that is not complete yet, or bytes of later requests */
-    llhttp_t parser;
+    struct buf ahead;                      /* owned: bytes of later requests */
+    struct receiver receiver;              /* of the request that is coming */
 };
 
 static const struct exchange_ops OPS;
@@ -71,7 +63,8 @@ static void *on_open(void *context, struct conn *c)
     if (h) {
         h->http = context;
         h->conn = c;
-        h->trusted = forward_trusts(h->http->forward, conn_peer(c));
+        h->receiver.http = h->http;
+        h->receiver.trusted = forward_trusts(h->http->forward, conn_peer(c));
         h->fresh = true;
         conn_set_deadline(c, h->http->header_ms);
     }
@@ -80,6 +73,7 @@ static void *on_open(void *context, struct conn *c)
 
 static void destroy(struct http1 *h)
 {
+    receive_finish(&h->receiver);
     buf_finish(&h->ahead);
     free(h);
 }
@@ -127,129 +121,11 @@ static void on_closed(void *p)
 
 /* Requests */
 
-/* All texts of a head come in one piece, since the parser is given whole heads. */
-static int on_url(llhttp_t *parser, const char *at, size_t len)
-{
-    struct http1 *h = parser->data;
-    struct str *target = &h->x->request.target;
-    return target->p == at && target->len == len ? 0 : -1; /* the parser and we agree on what the target is */
-}
-
-static int on_field(llhttp_t *parser, const char *at, size_t len)
-{
-    struct http1 *h = parser->data;
-    struct request *r = &h->x->request;
-    if (h->phase == PHASE_BODY) {
-        return 0; /* trailers are read and thrown away: chunkscan.h */
-    }
-    if (r->n_headers == h->n_headers_max) {
-        return -1;
-    }
-    r->headers[r->n_headers++] = (struct header){.name = {at, len}, .id = header_lookup((struct str){at, len})};
-    return 0;
-}
-
-static int on_value(llhttp_t *parser, const char *at, size_t len)
-{
-    struct http1 *h = parser->data;
-    struct request *r = &h->x->request;
-    if (h->phase == PHASE_BODY) {
-        return 0;
-    }
-    while (len > 0 && (at[len - 1] == ' ' || at[len - 1] == '\t')) {
-        len--; /* RFC 9112 5.1: white space around a value is no part of it */
-    }
-    r->headers[r->n_headers - 1].value = (struct str){at, len};
-    return 0;
-}
-
-static int on_headers_complete(llhttp_t *parser)
-{
-    struct http1 *h = parser->data;
-    struct request *r = &h->x->request;
-    h->status = request_check(r, &h->http->limits, &h->reason);
-    if (!h->status) {
-        h->status = forward_apply(h->http->forward, h->trusted, r, &h->reason);
-    }
-    if (h->status) {
-        return -1;
-    }
-    parser->upgrade = 0; /* we speak nothing else: RFC 9110 7.8 lets us ignore the wish */
-    h->phase = PHASE_BODY;
-    return 0;
-}
-
-static int on_body(llhttp_t *parser, const char *at, size_t len)
-{
-    struct http1 *h = parser->data;
-    struct exchange *x = h->x;
-    uint64_t limit = h->http->limits.body;
-
-    if (limit && body_len(x->body) + len > limit) {
-        h->status = 413;
-        h->reason = "The request body is larger than this server takes";
-        return -1;
-    }
-    if (!x->body && !(x->body = body_create(BODY_IN_MEMORY, h->http->tmp_dir))) {
-        h->status = 500;
-        h->reason = "The server is short of memory";
-        return -1;
-    }
-    int r = body_append(x->body, at, len);
-    if (r < 0) {
-        log_error("Cannot keep the body of %.*s %.*s: %s; see the setting tmp_upload_dir", (int)x->request.method.len,
-                  x->request.method.p, (int)x->request.target.len, x->request.target.p, strerror(-r));
-        h->status = 500;
-        h->reason = "The server cannot store the request";
-        return -1;
-    }
-    return 0;
-}
-
-static int on_message_complete(llhttp_t *parser)
-{
-    (void)parser;
-    return HPE_PAUSED; /* what follows is the next request */
-}
-
-static const llhttp_settings_t *parser_settings(void)
-{
-    static const llhttp_settings_t settings = {
-        .on_url = on_url,
-        .on_header_field = on_field,
-        .on_header_value = on_value,
-        .on_headers_complete = on_headers_complete,
-        .on_body = on_body,
-        .on_message_complete = on_message_complete,
-    };
-    return &settings;
-}
-
-/* Cuts a request line into its three parts: RFC 9112 3, one space between them. False when it is none. */
-static bool split_request_line(struct request *r, const char *head, size_t len)
-{
-    while (len > 0 && (*head == '\r' || *head == '\n')) {
-        head++;
-        len--;
-    }
-    const char *end = memchr(head, '\r', len);
-    const char *first = end ? memchr(head, ' ', (size_t)(end - head)) : NULL;
-    const char *second = first ? memchr(first + 1, ' ', (size_t)(end - first - 1)) : NULL;
-    if (!second || first == head || second == first + 1 || end - second != 9 || memcmp(second + 1, "HTTP/", 5) != 0 ||
-        second[7] != '.') {
-        return false;
-    }
-    r->method = (struct str){head, (size_t)(first - head)};
-    r->target = (struct str){first + 1, (size_t)(second - first - 1)};
-    r->major = (unsigned char)(second[6] - '0');
-    r->minor = (unsigned char)(second[8] - '0');
-    return r->major <= 9 && r->minor <= 9;
-}
-
 /* The answer is ours; the connection ends with it, since what follows cannot be trusted or is not wanted. */
 static void take_over(struct http1 *h)
 {
     struct exchange *x = h->x;
+    receive_give_up(&h->receiver);
     h->phase = PHASE_ANSWER;
     h->keep_alive = false;
     h->unread = true;
@@ -285,44 +161,6 @@ static void lead_to_https(struct http1 *h)
     flush(h->x);
 }
 
-static void refuse_parse_error(struct http1 *h, enum llhttp_errno error)
-{
-    struct request *r = &h->x->request;
-    if (h->status) {
-        refuse(h, h->status, h->reason);
-    } else if (error == HPE_INVALID_METHOD && chars_are_token(r->method) && r->method.p[0] >= 'A' &&
-               r->method.p[0] <= 'Z') {
-        refuse(h, 501, "Unknown request method");
-    } else if (h->phase == PHASE_BODY) {
-        refuse(h, 400, "Malformed chunk in the request body");
-    } else {
-        switch ((int)error) {
-        case HPE_INVALID_VERSION:
-            refuse(h, 400, "Invalid HTTP version");
-            break;
-        case HPE_INVALID_URL:
-            refuse(h, 400, "Invalid character in the request target");
-            break;
-        case HPE_INVALID_METHOD:
-            refuse(h, 400, "Invalid request method");
-            break;
-        case HPE_INVALID_CONTENT_LENGTH:
-        case HPE_UNEXPECTED_CONTENT_LENGTH:
-            refuse(h, 400, "Invalid Content-Length");
-            break;
-        case HPE_INVALID_TRANSFER_ENCODING:
-            refuse(h, 400, "Invalid Transfer-Encoding");
-            break;
-        case HPE_INVALID_HEADER_TOKEN:
-            refuse(h, 400, "Invalid header field");
-            break;
-        default:
-            refuse(h, 400, "The request cannot be understood");
-            break;
-        }
-    }
-}
-
 /* We end the connection though the client would go on: its next request may be on its way, and a plain close would
  * answer that with a reset, which takes this answer with it. */
 static void end_after_answer(struct http1 *h)
@@ -354,10 +192,15 @@ static void put_aside(struct http1 *h, const char *data, size_t len)
     }
 }
 
+static uint64_t now_ms(void)
+{
+    return clock_mono_us() / 1000;
+}
+
 /* The longer a body is, the longer it may take: it has to come at a minimum rate. */
 static void expect_body(struct http1 *h, size_t received)
 {
-    uint64_t now = clock_mono_us() / 1000;
+    uint64_t now = now_ms();
     size_t rate = h->http->body_rate;
     if (h->body_received == 0) {
         h->body_began_ms = now;
@@ -369,38 +212,6 @@ static void expect_body(struct http1 *h, size_t received)
     }
     uint64_t due = h->body_began_ms + CONN_GRACE_MS + h->body_received * 1000 / rate;
     conn_set_deadline(h->conn, due > now ? due - now : 1);
-}
-
-/* The parser gets bytes of the body. False when the request was refused: then `h` may be gone. */
-static bool feed_body(struct http1 *h, const char *data, const char *end)
-{
-    size_t used = (size_t)(end - data);
-    const char *reason = NULL;
-    int status = 0;
-
-    expect_body(h, used);
-    if (h->x->request.chunked) {
-        status = chunkscan_feed(&h->chunks, data, used, &h->http->limits, &used, &reason);
-    }
-    /* What is good goes to the parser even so: it may have refused something that came before. */
-    enum llhttp_errno error = llhttp_execute(&h->parser, data, used);
-    if (error == HPE_PAUSED) {
-        const char *rest = llhttp_get_error_pos(&h->parser);
-        submit(h);
-        if (rest < end) {
-            put_aside(h, rest, (size_t)(end - rest));
-        }
-        return true;
-    }
-    if (error != HPE_OK) {
-        refuse_parse_error(h, error);
-        return false;
-    }
-    if (status || h->chunks.state == CHUNKSCAN_END) {
-        refuse(h, status ? status : 400, status ? reason : "Malformed chunk in the request body");
-        return false;
-    }
-    return true;
 }
 
 static bool begin_exchange(struct http1 *h)
@@ -416,98 +227,11 @@ static bool begin_exchange(struct http1 *h)
     h->x->request.https = h->x->peer->tls;
     h->phase = PHASE_HEAD;
     h->fresh = false;
-    h->scan = (struct headscan){0};
-    h->status = 0;
-    h->chunks = (struct chunkscan){0};
     h->body_received = 0;
+    receive_begin(&h->receiver, h->x);
     h->unread = h->answered = h->sent = h->released = false;
     h->given = 0;
     conn_set_deadline(h->conn, h->http->header_ms);
-    return true;
-}
-
-static void to_upper(char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        text[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]);
-    }
-}
-
-/* The head is complete: `head` lies in the arena, and so do all names and values that the parser points to. */
-static enum llhttp_errno parse_head(struct http1 *h, const char *head, size_t len)
-{
-    struct request *r = &h->x->request;
-    h->n_headers_max = h->scan.lines - 1;
-    r->headers = arena_alloc(&h->x->arena, (h->n_headers_max + 1) * sizeof(*r->headers));
-    if (!r->headers) {
-        return HPE_USER;
-    }
-    llhttp_init(&h->parser, HTTP_REQUEST, parser_settings());
-    h->parser.data = h;
-    enum llhttp_errno error = llhttp_execute(&h->parser, head, len);
-    if (error == HPE_INVALID_METHOD && h->http->any_method && chars_are_token(r->method)) {
-        static const char KNOWN[] = "PUT"; /* in its place: the parser frames all that it knows of in the same way */
-        const char *rest = r->method.p + r->method.len;
-        llhttp_reset(&h->parser);
-        llhttp_execute(&h->parser, KNOWN, sizeof(KNOWN) - 1);
-        error = llhttp_execute(&h->parser, rest, (size_t)(head + len - rest));
-    }
-    return error;
-}
-
-/* Takes bytes of a head; *used of them belong to it. False when the request was refused: then `h` may be gone. */
-static bool feed_head(struct http1 *h, const char *data, size_t len, size_t *used)
-{
-    const char *reason;
-    int status = headscan_feed(&h->scan, data, len, &h->http->limits, used, &reason);
-    bool whole = h->scan.complete && h->ahead.len == 0;
-
-    if (!whole && buf_append(&h->ahead, data, *used) < 0) {
-        conn_abort(h->conn);
-        return false;
-    }
-    if (!status && !h->scan.complete) {
-        return true;
-    }
-    size_t head_len = whole ? *used : h->ahead.len;
-    char *head = arena_dup(&h->x->arena, whole ? data : h->ahead.data, head_len);
-    if (!whole) {
-        buf_finish(&h->ahead);
-    }
-    if (!head) {
-        conn_abort(h->conn);
-        return false;
-    }
-    bool line_is_good = split_request_line(&h->x->request, head, head_len);
-    if (status || !line_is_good) {
-        refuse(h, status ? status : 400, status ? reason : "Invalid request line");
-        return false;
-    }
-    if (h->http->casefold_method) {
-        to_upper(head + (h->x->request.method.p - head), h->x->request.method.len);
-    }
-    enum llhttp_errno error = parse_head(h, head, head_len);
-    if ((error == HPE_PAUSED || (error == HPE_OK && h->phase != PHASE_HEAD)) && tohttps_wanted(h->x)) {
-        lead_to_https(h);
-        return false;
-    }
-    if (error == HPE_PAUSED) {
-        submit(h);
-        return true;
-    }
-    if (error != HPE_OK) {
-        refuse_parse_error(h, error);
-        return false;
-    }
-    if (h->phase == PHASE_HEAD) {
-        refuse(h, 400, "The request cannot be understood"); /* the parser waits for more than the head: HTTP/2's PRI */
-        return false;
-    }
-    expect_body(h, 0);
-    if (h->x->request.expect_continue && *used == len) {
-        static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        conn_send(h->conn, &(struct chunk){.data = CONTINUE, .len = sizeof(CONTINUE) - 1, .fd = -1}, 1);
-    }
     return true;
 }
 
@@ -528,34 +252,61 @@ static void end_of_input(struct http1 *h)
     }
 }
 
+static void on_head(struct http1 *h, bool more_has_come)
+{
+    static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    h->phase = PHASE_BODY;
+    expect_body(h, 0);
+    if (h->x->request.expect_continue && !more_has_come) {
+        conn_send(h->conn, &(struct chunk){.data = CONTINUE, .len = sizeof(CONTINUE) - 1, .fd = -1}, 1);
+    }
+}
+
+/* Takes bytes of a request. False when the connection may be gone, and `h` with it. */
+static bool feed_request(struct http1 *h, const char *data, size_t len, size_t *used)
+{
+    enum received what = receive(&h->receiver, data, len, used);
+    if ((what == RECEIVED_HEAD || (what == RECEIVED_WHOLE && h->phase == PHASE_HEAD)) && tohttps_wanted(h->x)) {
+        lead_to_https(h);
+        return false;
+    }
+    switch (what) {
+    case RECEIVED_SOME:
+        if (h->phase == PHASE_BODY) {
+            expect_body(h, *used);
+        }
+        return true;
+    case RECEIVED_HEAD:
+        on_head(h, *used < len);
+        return true;
+    case RECEIVED_WHOLE:
+        submit(h);
+        return true;
+    case RECEIVED_REFUSED:
+        refuse(h, h->receiver.status, h->receiver.reason);
+        return false;
+    case RECEIVED_FAILED:
+        break;
+    }
+    conn_abort(h->conn);
+    return false;
+}
+
 static void feed(struct http1 *h, const char *data, size_t len)
 {
-    const char *end = data + len;
-    while (data < end && h->phase != PHASE_ANSWER) {
-        size_t used = (size_t)(end - data);
-        bool alive = true;
-        switch (h->phase) {
-        case PHASE_IDLE:
-            used = 0;
-            alive = begin_exchange(h);
-            break;
-        case PHASE_HEAD:
-            alive = feed_head(h, data, (size_t)(end - data), &used);
-            break;
-        case PHASE_BODY:
-            alive = feed_body(h, data, end);
-            break;
-        case PHASE_ANSWER:
-        case PHASE_GONE:
-            break;
+    while (len > 0 && h->phase != PHASE_ANSWER) {
+        size_t used = 0;
+        if (h->phase == PHASE_IDLE && !begin_exchange(h)) {
+            return;
         }
-        if (!alive) {
+        if (!feed_request(h, data, len, &used)) {
             return;
         }
         data += used;
+        len -= used;
     }
-    if (data < end) {
-        put_aside(h, data, (size_t)(end - data));
+    if (len > 0) {
+        put_aside(h, data, len);
     }
     if (h->half_closed) {
         end_of_input(h);
@@ -598,7 +349,7 @@ static void on_drain(void *p)
     if (h->phase == PHASE_IDLE && h->fresh) {
         conn_set_deadline(h->conn, LEAVING_MS);
     } else if (h->phase == PHASE_IDLE) {
-        conn_close(h->conn, false);
+        conn_close(h->conn, now_ms() < h->idle_since_ms + CROSSING_MS);
     }
 }
 
@@ -627,6 +378,7 @@ static void go_on(struct http1 *h)
         return;
     }
     h->phase = PHASE_IDLE;
+    h->idle_since_ms = now_ms();
     if (h->ahead.len == 0 && h->half_closed) {
         conn_close(h->conn, false);
         return;
@@ -648,6 +400,9 @@ static bool make_head(struct http1 *h, struct chunk *out)
     h->framing = framing_of(h->x);
     if (conn_draining(h->conn) || h->http->keepalive_ms == 0 || h->framing == FRAMING_CLOSE) {
         end_after_answer(h);
+    }
+    if (h->framing == FRAMING_CLOSE) {
+        conn_end_tells(h->conn);
     }
     clock_update(&h->http->clock);
     if (tohttps_pin(h->x, h->http->hsts) < 0) {

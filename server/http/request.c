@@ -1,7 +1,7 @@
 /* request.c - what a request says, judged by RFC 9110 and RFC 9112. */
 #include "server/http/request.h"
 
-#include <ctype.h>
+#include <arpa/inet.h>
 
 static const struct {
     struct str name;
@@ -93,20 +93,52 @@ static bool all_digits(struct str s)
     return s.len > 0;
 }
 
-static bool all_of(struct str s, const char *more)
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* RFC 3986 3.2.2; the C library's classes are no help, since they follow the locale that an application may set. */
+static bool is_registered_name(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c == '%' && i + 2 < s.len && isxdigit((unsigned char)s.p[i + 1]) && isxdigit((unsigned char)s.p[i + 2])) {
+        char c = s.p[i];
+        if (c == '%' && i + 2 < s.len && is_hex(s.p[i + 1]) && is_hex(s.p[i + 2])) {
             i += 2;
-        } else if (!isalnum(c) && (c == '\0' || !strchr(more, c))) {
+        } else if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+                   (c == '\0' || !strchr("-._~!$&'()*+,;=", c))) {
             return false;
         }
     }
     return true;
 }
 
-/* RFC 3986 3.2.2: a registered name or an IPv4 address, which may be empty; "[...]" for IPv6; and a port of digits. */
+static bool is_ipv6(struct str s)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    if (s.len >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, s.p, s.len);
+    text[s.len] = '\0';
+    return strlen(text) == s.len && inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static bool is_port(struct str s)
+{
+    unsigned n = 0;
+    if (s.len > 5 || (s.len > 0 && !all_digits(s))) {
+        return false;
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        n = n * 10 + (unsigned)(s.p[i] - '0');
+    }
+    return n <= UINT16_MAX;
+}
+
+/* RFC 3986 3.2.2: a registered name or an IPv4 address, or "[...]" for IPv6; and a port of digits. All of it may be
+ * empty (RFC 9112 3.2), the name alone may not. */
 static bool host_is_valid(struct str host)
 {
     struct str name = host, port = STR("");
@@ -114,21 +146,13 @@ static bool host_is_valid(struct str host)
     const char *colon = close ? close + 1 : host.len ? memchr(host.p, ':', host.len) : NULL;
 
     if (colon && colon < host.p + host.len) {
-        if (*colon != ':') {
+        if (*colon != ':' || colon == host.p) {
             return false;
         }
         name.len = (size_t)(colon - host.p);
         port = (struct str){colon + 1, host.len - name.len - 1};
     }
-    if (port.len > 5 || (port.len > 0 && !all_digits(port))) {
-        return false;
-    }
-    if (close) {
-        struct str inside = {name.p + 1, name.len - 2};
-        return inside.len > 1 && memchr(inside.p, ':', inside.len) && !memchr(inside.p, '%', inside.len) &&
-               all_of(inside, ":.");
-    }
-    return all_of(name, "-._~!$&'()*+,;=");
+    return is_port(port) && (close ? is_ipv6((struct str){name.p + 1, name.len - 2}) : is_registered_name(name));
 }
 
 /* Takes the target apart: RFC 9112 3.2. */
@@ -163,7 +187,7 @@ static int check_target(struct request *r, const char **reason)
         }
         /* RFC 9112 3.2.2: the target's authority counts, not what Host says. */
         r->host = (struct str){rest.p, n};
-        if (n == 0 || r->host.p[0] == ':' || !host_is_valid(r->host)) {
+        if (n == 0 || !host_is_valid(r->host)) {
             *reason = "The host in the request target is malformed";
             return 400;
         }
@@ -296,10 +320,6 @@ int request_check(struct request *r, const struct request_limits *limits, const 
     r->chunked = r->expect_continue = false;
     r->host = STR("");
 
-    if (r->major != 1) {
-        *reason = "Only HTTP/1.0 and HTTP/1.1 are spoken here";
-        return 505;
-    }
     int status = check_target(r, reason);
     if (status == 0) {
         status = check_fields(r, reason);

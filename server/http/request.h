@@ -60,7 +60,7 @@ const struct header *request_header(const struct request *r, enum header_id id);
 /* The next element of a comma-separated list (RFC 9110 5.6.1), which is shortened by it. False at the end. */
 bool request_next_token(struct str *list, struct str *token);
 
-/* Judges a complete head: RFC 9112 2-3, 6; RFC 9110 7.2. Fills path, query, host, content_length, chunked,
- * expect_continue, keep_alive. Returns 0 when it is acceptable, else the status to answer with (400, 413, 417,
- * 501, 505), and `*reason` says why in one line (static text). */
+/* Judges a complete head: RFC 9112 3, 6; RFC 9110 7.2. Fills path, query, host, content_length, chunked,
+ * expect_continue, keep_alive. Returns 0 when it is acceptable, else the status to answer with (400, 413, 417, 501),
+ * and `*reason` says why in one line (static text). */
 int request_check(struct request *r, const struct request_limits *limits, const char **reason);

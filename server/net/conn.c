@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/base/log.h"
@@ -43,10 +44,22 @@ static void unlink_conn(struct conn *c)
     *(c->next ? &c->next->prev : &cs->last) = c->prev;
 }
 
+/* What is cut must not look whole, and the kernel need not keep what a client did not take. */
+static void reset_when_cut(struct conn *c)
+{
+    static const struct linger AT_ONCE = {.l_onoff = 1};
+    uv_os_fd_t fd;
+    bool cut = conn_queued(c) > 0 || (c->end_tells && c->state == CONN_OPEN);
+    if (cut && uv_fileno(&c->u.handle, &fd) == 0) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &AT_ONCE, sizeof(AT_ONCE)); /* if it fails, they get a plain end */
+    }
+}
+
 void conn_finish(struct conn *c)
 {
     struct conns *cs = c->all;
     cs->handshakes_failed += c->state == CONN_HANDSHAKE;
+    reset_when_cut(c);
     conn_set_state(c, CONN_CLOSED);
     chunkq_finish(&c->queue);
     buf_finish(&c->preface);
@@ -293,6 +306,8 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         read_preface(c, buf->base, (size_t)nread);
     } else if (c->state <= CONN_OPEN) {
         deliver(c, buf->base, (size_t)nread);
+    } else if (c->state == CONN_CLOSING) {
+        c->linger = true; /* more may follow */
     }
 }
 
@@ -370,6 +385,11 @@ void conn_close(struct conn *c, bool linger)
     c->linger = linger;
     c->deadline = 0;
     conn_flush(c);
+}
+
+void conn_end_tells(struct conn *c)
+{
+    c->end_tells = true;
 }
 
 void conn_abort(struct conn *c)

@@ -64,3 +64,5 @@ void conn_resume(struct conn *c);
  * client that is still sending read it. */
 void conn_close(struct conn *c, bool linger);
 void conn_abort(struct conn *c); /* closes now, dropping what is queued: the client sees a reset or a cut */
+/* From now on the end of the connection tells the client that it has all: any end but by conn_close is a reset. */
+void conn_end_tells(struct conn *c);

@@ -8,8 +8,8 @@
 #include "server/net/connout.h"
 #include "server/net/send.h"
 
-#define SWEEP_MS 500            /* how often deadlines are looked at */
-#define DRAIN_HANDSHAKE_MS 1000 /* for one that is under way when the worker is told to leave */
+#define SWEEP_MS 500    /* how often deadlines are looked at */
+#define LEAVING_MS 1000 /* for a handshake that is under way when the worker is told to leave, and to linger */
 
 /* True for a client that takes what we send more slowly than the minimum rate. */
 static bool is_too_slow(const struct conn *c, uint64_t now)
@@ -93,8 +93,9 @@ void conns_drain(struct conns *cs)
         next = c->next;
         if (c->state == CONN_OPEN) {
             cs->protocol->drain(c->p);
-        } else if (c->state < CONN_OPEN) {
-            c->deadline = uv_now(cs->loop) + DRAIN_HANDSHAKE_MS;
+        }
+        if (c->state < CONN_OPEN || c->state == CONN_LINGER) {
+            c->deadline = uv_now(cs->loop) + LEAVING_MS;
         }
     }
 }

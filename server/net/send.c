@@ -21,6 +21,8 @@ static int send_file(uv_stream_t *stream, struct chunk *chunk)
             chunk->len -= (size_t)n; /* sendfile has moved the offset */
         } else if (n == 0) {
             r = -EIO; /* the file has become shorter than what was announced */
+        } else if (errno == EINVAL || errno == ENOSYS) {
+            r = -EAGAIN; /* not from this kind of file: the writer copies the next piece (conn_start_writer) */
         } else if (errno != EINTR) {
             r = -errno;
         }

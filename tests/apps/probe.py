@@ -231,6 +231,11 @@ def file(environ, start_response, offset="0", length=""):
     return environ["wsgi.file_wrapper"](f, 8192)
 
 
+def file_of_kernel(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return environ["wsgi.file_wrapper"](open("/proc/meminfo", "rb"))
+
+
 def file_in_memory(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/octet-stream")])
     return environ["wsgi.file_wrapper"](io.BytesIO(PIECE * 3))

@@ -27,6 +27,7 @@ STRICTER = {
     "The host in the request target is malformed": "h11 does not look into targets",
     "Invalid character in the request target": "RFC 3986; h11 takes more",
     "Invalid HTTP version": "h11 takes any HTTP/1.x",
+    "Only HTTP/1.0 and HTTP/1.1 are spoken here": "h11 takes any version",
     "Malformed chunk in the request body": "RFC 9112 7.1; h11 overlooks white space and what stands in extensions",
     "A trailer field that may stand in the head only": "RFC 9110 6.5.1; h11 hands them to the application",
 }

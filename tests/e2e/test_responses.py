@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+import shutil
 import socket
+import subprocess
 
 import pytest
 
-from harness import PRODUCT, ours, wait_until
+from harness import PRODUCT, environment, ours, wait_until
 from wire import Broken, encode
 
 HELLO = b"Hello, World!"
@@ -148,6 +150,32 @@ def test_connection_lives_on_after_a_file(site, big_file):
         assert c.get("/").body == HELLO
 
 
+# What a file system without sendfile says; both names of the function, for it depends on how the server was compiled.
+SENDFILE_SHIM = """
+#include <errno.h>
+#include <sys/types.h>
+ssize_t sendfile(int out, int in, off_t *offset, size_t n) { errno = EINVAL; return -1; }
+ssize_t sendfile64(int out, int in, off_t *offset, size_t n) { errno = EINVAL; return -1; }
+"""
+
+
+@ours
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_file_arrives_whole_from_where_sendfile_does_not_work(server, tmp_path):
+    (tmp_path / "shim.c").write_text(SENDFILE_SHIM)
+    shim = tmp_path / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, tmp_path / "shim.c"], check=True)
+    s = server("probe:app", env=environment(LD_PRELOAD=str(shim), ASAN_OPTIONS="verify_asan_link_order=0"))
+    (s.dir / "big.bin").write_bytes(BIG)
+    with s.connect() as c:
+        assert sha(c.get(f"/file?length={len(BIG)}").body) == sha(BIG)
+        assert c.get("/file?offset=100&length=1000").body == BIG[100:1100]
+
+
+def test_file_of_the_kernel_is_sent_though_its_size_is_0(site):
+    assert b"MemTotal" in site.get("/file_of_kernel").body
+
+
 def test_file_is_closed_after_it_was_sent(site):
     assert site.get("/file_closing").body == b"abc"
     closed = site.dir / "closed.txt"
@@ -174,6 +202,19 @@ def test_body_shorter_than_declared_breaks_the_connection(site):
     with site.connect() as c, pytest.raises((Broken, ConnectionResetError)):
         c.get("/declared_in_pieces?length=50")
     assert site.get("/").body == HELLO
+
+
+@ours
+def test_what_is_put_right_is_reported_once(server):
+    s = server("probe:app")
+    for i in range(3):
+        assert s.get(f"/declared?length=5&body=Hello,%20World!&n={i}").body == b"Hello"
+        assert s.get(f"/status_with_body?line=204%20No%20Content&n={i}").status == 204
+        assert s.get(f"/status_with_body?line=304%20Not%20Modified&n={i}").status == 304
+        assert s.request("HEAD", f"/?n={i}").status == 200
+    s.wait_log("GET /declared?length=5&body=Hello,%20World!&n=0 is 8 bytes longer than its Content-Length")
+    s.wait_log("GET /status_with_body?line=204%20No%20Content&n=0 has status 204, with which no body goes")
+    assert s.log().count("[WARNING]") == 2, s.log()
 
 
 @ours  # gunicorn sends what there is
@@ -228,6 +269,16 @@ def test_fault_after_the_head_breaks_the_connection(site, page):
     with site.connect() as c, pytest.raises((Broken, ConnectionResetError)):
         c.get(f"/{page}")
     assert site.get("/pid").text == worker
+
+
+@ours
+def test_fault_after_the_head_is_seen_in_http_1_0_too(server):
+    """Where the end of the connection is the end of the answer, only a reset says that something is missing. (Over TLS
+    it is that no close_notify comes.)"""
+    s = server("probe:app")
+    s.tracebacks_expected = True
+    with s.connect() as c, pytest.raises(ConnectionResetError):
+        c.request("GET", "/fails_late", version="HTTP/1.0")
 
 
 def test_traceback_names_the_request(site):

@@ -21,10 +21,16 @@ struct verdict {
     struct chunkscan scan;
 };
 
+static struct request_limits limits_of(const struct script *s)
+{
+    unsigned more = script_at(s, 1);
+    return (struct request_limits){
+        .line = 100, .field_size = script_at(s, 0) & 63, .fields = 1 + (more & 7), .body = (more >> 3 & 31) * 8};
+}
+
 static struct verdict scan(const struct script *s, enum cuts cuts)
 {
-    const struct request_limits limits = {
-        .line = 100, .field_size = script_at(s, 0) & 63, .fields = 1 + (script_at(s, 1) & 7)};
+    const struct request_limits limits = limits_of(s);
     struct verdict v = {.reason = ""};
     for (size_t i = 0; v.used < s->rest.len && v.status == 0 && v.scan.state != CHUNKSCAN_END; i++) {
         size_t left = s->rest.len - v.used, used = SIZE_MAX;
@@ -62,13 +68,15 @@ static struct str take_line(struct str *rest)
 }
 
 /* What was let through, read again: chunks, the last of size 0, and trailers. */
-static void check_body(struct str rest)
+static void check_body(struct str rest, size_t limit)
 {
+    size_t sum = 0;
     for (size_t size = 1; size > 0;) {
         struct str line = take_line(&rest);
         size_t digits = strspn(line.p, "0123456789abcdefABCDEF");
         CHECK(digits > 0 && (digits == line.len || line.p[digits] == ';'), "a size is %.*s", (int)line.len, line.p);
         size = strtoull(line.p, NULL, 16);
+        sum += size;
         if (size > 0) {
             CHECK(rest.len >= 2 && size <= rest.len - 2 && memcmp(rest.p + size, "\r\n", 2) == 0, "a chunk of %zu",
                   size);
@@ -79,6 +87,7 @@ static void check_body(struct str rest)
         CHECK(!strchr(" \t:", line.p[0]), "a trailer is %.*s", (int)line.len, line.p); /* the parser asks for names */
     }
     CHECK(rest.len == 0, "something behind the end");
+    CHECK(!limit || sum <= limit, "%zu bytes of body where %zu are allowed", sum, limit);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -91,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     compare(&whole, &bytes);
     compare(&whole, &pieces);
     if (whole.scan.state == CHUNKSCAN_END) {
-        check_body((struct str){s.rest.p, whole.used});
+        check_body((struct str){s.rest.p, whole.used}, limits_of(&s).body);
     }
     return 0;
 }

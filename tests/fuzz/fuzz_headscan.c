@@ -43,7 +43,7 @@ static struct verdict scan(const struct script *s, const struct request_limits *
         CHECK(v.status != 0 || used == len || (used < len && v.scan.complete), "%zu of %zu bytes used", used, len);
         v.used += v.status ? 0 : used;
     }
-    CHECK(v.status == 0 || v.status == 400 || v.status == 431, "status %d", v.status);
+    CHECK(v.status == 0 || v.status == 400 || v.status == 414 || v.status == 431, "status %d", v.status);
     CHECK((v.status != 0) == (v.reason[0] != '\0'), "status %d: '%s'", v.status, v.reason);
     return v;
 }

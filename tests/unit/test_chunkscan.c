@@ -15,7 +15,7 @@
 #include "server/http/request.h"
 
 static const struct request_limits usual = {.line = 4094, .field_size = 8190, .fields = 100};
-static const struct request_limits tight = {.line = 20, .field_size = 12, .fields = 3};
+static const struct request_limits tight = {.line = 20, .field_size = 12, .fields = 3, .body = 20};
 
 static unsigned seed; /* the same cuts in every run */
 
@@ -93,6 +93,17 @@ static void test_size_beyond_64_bits_is_refused(void **state)
     refuses(STR("00000000000000001\r\n"), 16);
 }
 
+static void test_chunk_that_goes_beyond_the_limit_is_refused_before_it_comes(void **state)
+{
+    (void)state;
+    gives(STR("14\r\n0123456789012345678_\r\n0\r\n\r\n"), &tight, 0, 31, true);
+    gives(STR("15\r\n"), &tight, 413, 4, false);
+    gives(STR("ffffffffffffffff\r\n"), &tight, 413, 18, false);
+    gives(STR("a\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"), &tight, 0, 35, true);
+    gives(STR("a\r\n0123456789\r\nb;a=b\r\n"), &tight, 413, 22, false);
+    gives(STR("a\r\n0123456789\r\nfffffffffffffffe\r\n"), &tight, 413, 33, false);
+}
+
 static void test_lines_end_in_cr_lf_only(void **state)
 {
     (void)state;
@@ -152,6 +163,8 @@ static void test_trailers_that_change_the_meaning_are_refused(void **state)
     refuses(STR("0\r\nContent-Length: 5\r\n\r\n"), 17);
     refuses(STR("0\r\nA: b\r\ntransfer-encoding: chunked\r\n\r\n"), 26);
     refuses(STR("0\r\nHOST:x\r\n\r\n"), 7);
+    refuses(STR("0\r\nX-Forwarded-For: x\r\n\r\n"), 18);
+    refuses(STR("0\r\nIf-None-Match: x\r\n\r\n"), 16);
     accepts(STR("0\r\nX-Value: Host: x\r\n\r\n"));
     accepts(STR("0\r\nHosts: x\r\n\r\n"));
     accepts(STR("0\r\nA-Name-That-Is-Longer-Than-Every-Name-We-Know-Host: x\r\n\r\n"));
@@ -179,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_well_formed_bodies_pass),
         cmocka_unit_test(test_size_is_hexadecimal_digits_and_nothing_else),
         cmocka_unit_test(test_size_beyond_64_bits_is_refused),
+        cmocka_unit_test(test_chunk_that_goes_beyond_the_limit_is_refused_before_it_comes),
         cmocka_unit_test(test_lines_end_in_cr_lf_only),
         cmocka_unit_test(test_extensions_hold_no_control_characters_and_have_a_bound),
         cmocka_unit_test(test_trailers_are_bound_by_the_limits_of_heads),

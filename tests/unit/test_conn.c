@@ -198,6 +198,26 @@ static void test_close_does_not_wait_when_all_was_read(void **state)
     assert_int_equal(n_closed, 1);
 }
 
+static void test_close_waits_for_a_client_that_sends_while_the_answer_goes(void **state)
+{
+    (void)state;
+    struct conn *c = connect_one();
+    bool over;
+    while (conn_wants_more(c)) {
+        send_bytes(c, 16 * 1024);
+    }
+    conn_close(c, false);
+    assert_int_equal(send(clients[0], "next", 4, 0), 4);
+    turn(); /* it is read, and thrown away */
+    receive_all(clients[0], &over);
+    assert_true(over);
+    assert_int_equal(n_closed, 0);
+    close(clients[0]);
+    clients[0] = -1;
+    turn();
+    assert_int_equal(n_closed, 1);
+}
+
 static void test_what_lingers_makes_room(void **state)
 {
     (void)state;
@@ -234,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_little_enough_waits_for_all_clients_of_a_worker, begin, end),
         cmocka_unit_test_setup_teardown(test_close_waits_for_the_client_when_something_was_not_read, begin, end),
         cmocka_unit_test_setup_teardown(test_close_does_not_wait_when_all_was_read, begin, end),
+        cmocka_unit_test_setup_teardown(test_close_waits_for_a_client_that_sends_while_the_answer_goes, begin, end),
         cmocka_unit_test_setup_teardown(test_what_lingers_makes_room, begin, end),
         cmocka_unit_test_setup_teardown(test_nothing_is_made_for_a_client_that_has_left, begin, end),
     };

@@ -39,14 +39,14 @@ static struct outcome feed(struct str text, size_t most, const struct request_li
         memcpy(copy, text.p + o.used, piece);
         o.status = headscan_feed(&scan, copy, piece, limits, &used, &reason);
         free(copy);
+        assert_true(used <= piece);
+        assert_true(used == piece || scan.complete || o.status);
+        o.used += used;
         if (o.status) {
             assert_non_null(reason);
             assert_true(reason[0] != '\0');
             return o;
         }
-        assert_true(used <= piece);
-        assert_true(used == piece || scan.complete);
-        o.used += used;
     }
     o.complete = scan.complete;
     return o;
@@ -152,8 +152,8 @@ static void test_length_of_a_request_line_is_limited_to_the_byte(void **state)
     (void)state;
     gives(STR("GET /56789 HTTP/1.1\r\n\r\n"), &tight, 0, 23);
     gives(STR("GET /567890 HTTP/1.1\r\n\r\n"), &tight, 0, 24); /* 20 bytes: CR LF are not counted */
-    gives(STR("GET /5678901 HTTP/1.1\r\n\r\n"), &tight, 400, 0);
-    gives(STR("GET /56789012345678901234567890"), &tight, 400, 0); /* before its end is seen */
+    gives(STR("GET /5678901 HTTP/1.1\r\n\r\n"), &tight, 414, 0);
+    gives(STR("GET /56789012345678901234567890"), &tight, 414, 0); /* before its end is seen */
 }
 
 static void test_length_of_a_field_is_limited_to_the_byte(void **state)
@@ -199,6 +199,15 @@ static void test_first_wrong_byte_decides(void **state)
     gives(STR("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\n\x01: 4\r\n\r\n"), &tight, 400, 0);
 }
 
+static void test_nothing_is_taken_behind_what_is_too_long(void **state)
+{
+    (void)state;
+    const struct str text = STR("GET /56789012345678901234567890");
+    for (size_t most = 1; most <= text.len + 1; most++) {
+        assert_int_equal(feed(text, most, &tight).used, 21);
+    }
+}
+
 static void test_no_limit_is_no_limit(void **state)
 {
     (void)state;
@@ -210,7 +219,7 @@ static void test_no_limit_is_no_limit(void **state)
     b.len += 50000;
     assert_int_equal(buf_puts(&b, " HTTP/1.1\r\n\r\n"), 0);
     gives((struct str){b.data, b.len}, &none, 0, b.len);
-    gives((struct str){b.data, b.len}, &usual, 400, 0);
+    gives((struct str){b.data, b.len}, &usual, 414, 0);
     buf_finish(&b);
 }
 
@@ -243,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_number_of_fields_is_limited),
         cmocka_unit_test(test_usual_limits_take_a_hundred_fields),
         cmocka_unit_test(test_first_wrong_byte_decides),
+        cmocka_unit_test(test_nothing_is_taken_behind_what_is_too_long),
         cmocka_unit_test(test_no_limit_is_no_limit),
         cmocka_unit_test(test_bytes_behind_the_head_are_not_looked_at),
         cmocka_unit_test(test_half_a_head_is_not_complete),

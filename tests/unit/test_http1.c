@@ -1,4 +1,4 @@
-/* test_http1.c - what becomes of requests whose connection fails; what bytes do otherwise is tested from outside. */
+/* test_http1.c - what cannot be told from outside: requests whose connection fails, refusals cut at each byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -128,11 +128,95 @@ static void test_no_request_is_run_for_a_connection_that_has_failed(void **state
     assert_int_equal(n_submitted, 1);
 }
 
+/* One piece, byte by byte, or in pieces of that many bytes: what comes back. The server's side must be gone then. */
+static void answer_to(struct fixture *f, struct str request, size_t piece, char *got, size_t max)
+{
+    static const struct peer peer = {.addr = "192.0.2.1", .server_addr = "192.0.2.2"};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(conn_open(&f->conns, fds[0], true, &peer, NULL), 0);
+    for (size_t at = 0, n; at < request.len; at += n) {
+        n = piece < request.len - at ? piece : request.len - at;
+        assert_int_equal(send(fds[1], request.p + at, n, MSG_NOSIGNAL), n);
+        turn(f);
+    }
+    ssize_t len = recv(fds[1], got, max - 1, 0);
+    assert_true(len > 0);
+    got[len] = '\0';
+    assert_int_equal(recv(fds[1], got + len, 1, 0), 0); /* we have said all */
+    close(fds[1]);
+    turn(f);
+}
+
+static void test_refusal_of_head_has_no_body_however_it_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const requests[] = {
+        "HEAD /a\001b HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /a HTTP/1.1\nHost: x\r\n\r\n",
+        "HEAD /a\r\r\nHost: x\r\n\r\n",
+        "\r\n\r\nHEAD /a\177 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /a HTTP/1.1 x\r\nHost: x\r\n\r\n",
+        "HEAD /a\r\n\r\n",
+        "HEAD /a HTTP/2.0\r\nHost: x\r\n\r\n",
+        "HEAD /a HTTP/1.1\r\nHost: x\r\n y\r\n\r\n",
+        "HEAD /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "HEAD /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HEAD /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "HEAD /0123456789012345678901234567890123456789012345678901234567890123456789 HTTP/1.1\r\nHost: x\r\n\r\n",
+    };
+    f->http.limits.line = 60;
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        struct str request = str_of(requests[i]);
+        for (size_t piece = 1; piece <= request.len; piece++) {
+            char got[4096];
+            answer_to(f, request, piece, got, sizeof(got));
+            const char *end = strstr(got, "\r\n\r\n");
+            assert_non_null(end);
+            assert_int_equal(end[4], '\0');
+            assert_non_null(strstr(got, "\r\nConnection: close\r\n"));
+        }
+    }
+    assert_int_equal(n_submitted, 0);
+    close(f->client);
+}
+
+static void test_status_says_what_is_wrong(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *request, *answer;
+    } table[] = {
+        {"GET / HTTP/0.9\r\n\r\n", "HTTP/1.1 505 "},
+        {"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "HTTP/1.1 505 "},
+        {"GET / HTTP/3.0\r\nHost: x\r\n\r\n", "HTTP/1.1 505 "},
+        {"PRI * HTTP/2.0\r\n\r\n", "HTTP/1.1 505 "},
+        {"GET / HTTP/1.2\r\nHost: x\r\n\r\n", "HTTP/1.1 400 "},
+        {"GET / RTSP/1.0\r\nHost: x\r\n\r\n", "HTTP/1.1 400 "},
+        {"DESCRIBE / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 501 "},
+        {"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 501 "},
+        {"get / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 "},
+        {"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 501 "},
+        {"GET / HTTP/1.0\r\nContent-Length: x\r\n\r\n", "HTTP/1.0 400 "},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char got[4096];
+        answer_to(f, str_of(table[i].request), SIZE_MAX, got, sizeof(got));
+        if (strncmp(got, table[i].answer, strlen(table[i].answer)) != 0) {
+            fail_msg("%s\ninstead of %s for\n%s", got, table[i].answer, table[i].request);
+        }
+    }
+    assert_int_equal(n_submitted, 0);
+    close(f->client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_pipelined_requests_are_run_one_after_another, begin, end),
         cmocka_unit_test_setup_teardown(test_no_request_is_run_for_a_connection_that_has_failed, begin, end),
+        cmocka_unit_test_setup_teardown(test_refusal_of_head_has_no_body_however_it_is_cut, begin, end),
+        cmocka_unit_test_setup_teardown(test_status_says_what_is_wrong, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

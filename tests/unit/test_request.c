@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include <ctype.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,7 +82,8 @@ static void test_known_names_are_found_in_any_case(void **state)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         char upper[64] = {0};
         for (size_t k = 0; table[i].name[k]; k++) {
-            upper[k] = (char)toupper((unsigned char)table[i].name[k]);
+            char c = table[i].name[k];
+            upper[k] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; /* whatever the locale's capitals are */
         }
         assert_int_equal(header_lookup(str_of(table[i].name)), table[i].id);
         assert_int_equal(header_lookup(str_of(upper)), table[i].id);
@@ -195,9 +196,22 @@ static void test_hosts_of_every_form_are_accepted(void **state)
 {
     (void)state;
     static const char *const hosts[] = {
-        "a",     "example.org",       "example.org:8080", "example.org:", "127.0.0.1:1",
-        "[::1]", "[2001:db8::1]:443", "xn--4gbrim",       "a_b.example",  "a%20b",
+        "a",
+        "example.org",
+        "example.org:8080",
+        "example.org:",
+        "127.0.0.1:1",
+        "a:65535",
+        "[::1]",
+        "[2001:db8::1]:443",
+        "xn--4gbrim",
+        "a_b.example",
+        "a%20b",
+        "a:00080",
         "",
+        "[::]",
+        "[::1]:",
+        "[::ffff:192.0.2.1]",
     };
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
         char text[128];
@@ -365,8 +379,45 @@ static void test_host_is_needed_once_and_well_formed(void **state)
 {
     (void)state;
     static const char *const hosts[] = {
-        "a b",    "a/b", "u@a",     "a?b",  "a#b", "a:b",  "a:80:80", "a:-1", "a:800000", "[::1", "::1",
-        "[::1]x", "[x]", "[::1]:x", "a\"b", "<a>", "a\\b", "a\x80",   "a%",   "a%zz",     "[]",
+        "a b",
+        "a/b",
+        "u@a",
+        "a?b",
+        "a#b",
+        "a:b",
+        "a:80:80",
+        "a:-1",
+        "a:800000",
+        "[::1",
+        "::1",
+        "[::1]x",
+        "[x]",
+        "[::1]:x",
+        "a\"b",
+        "<a>",
+        "a\\b",
+        "a\x80",
+        "a%",
+        "a%zz",
+        "[]",
+        ":80",
+        ":",
+        "a:65536",
+        "a:99999",
+        "[:]",
+        "[zz::1]",
+        "[::1%lo]",
+        "[1:2:3:4:5:6:7:8:9]",
+        "[....:]",
+        "[::1]:65536",
+        "[127.0.0.1]",
+        "[v1.a]",
+        "\xe4.example",
+        "u:p@a",
+        "a:80@b",
+        "[::1",
+        "a]",
+        "[[::1]]",
     };
     answers("GET / 1.1\n", 400);
     answers("GET http://a.example/ 1.1\n", 400);
@@ -379,6 +430,25 @@ static void test_host_is_needed_once_and_well_formed(void **state)
         answers(text, 400);
     }
     answers("GET http://a.example/ 1.1\nHost: a b\n", 400);
+}
+
+/* An application may call setlocale, and Python does. */
+static void test_requests_are_read_the_same_in_every_locale(void **state)
+{
+    (void)state;
+    static const char *const locales[] = {"de_DE.ISO-8859-1", "fr_FR.ISO-8859-1", "tr_TR.ISO-8859-9",
+                                          "tr_TR.UTF-8",      "C.UTF-8",          "C"};
+    for (size_t i = 0; i < sizeof(locales) / sizeof(locales[0]); i++) {
+        struct head h;
+        if (!setlocale(LC_CTYPE, locales[i])) {
+            continue; /* not installed here */
+        }
+        answers("GET / 1.1\nHost: \xe4.example\n", 400);
+        assert_int_equal(check(&h, "POST / 1.1\nHOST: x\nTRANSFER-ENCODING: CHUNKED\n", &limits), 0);
+        assert_true(h.r.chunked);
+        test_known_names_are_found_in_any_case(state);
+        test_other_names_are_other(state);
+    }
 }
 
 static void test_nul_in_a_host_is_refused(void **state)
@@ -437,9 +507,6 @@ static void test_other_refusals_have_their_status(void **state)
     answers("POST / 1.1\n" HOST "Expect: tea\n", 417);
     answers("POST / 1.1\n" HOST "Expect: 100-continue, tea\n", 417);
     answers("POST / 1.1\n" HOST "Expect: 100-continue\nExpect: tea\n", 417);
-    answers("GET / 0.9\n", 505);
-    answers("GET / 2.0\n" HOST, 505);
-    answers("GET / 9.9\n" HOST, 505);
     answers("POST / 1.1\n" HOST "Expect: 100-continue\nContent-Length: 5000\n", 413);
 }
 
@@ -463,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_lengths_that_could_be_read_in_two_ways_are_refused),
         cmocka_unit_test(test_other_codings_than_chunked_are_refused),
         cmocka_unit_test(test_host_is_needed_once_and_well_formed),
+        cmocka_unit_test(test_requests_are_read_the_same_in_every_locale),
         cmocka_unit_test(test_nul_in_a_host_is_refused),
         cmocka_unit_test(test_targets_of_the_wrong_form_are_refused),
         cmocka_unit_test(test_other_refusals_have_their_status),
