@@ -16,6 +16,50 @@ static int digit(char c)
                                   : -1;
 }
 
+/* One byte of an extension: RFC 9112 7.1.1, less the white space that nobody may send. */
+static bool take_extension(struct chunkscan *s, char c)
+{
+    bool token = chars_are_token((struct str){&c, 1}), may_end = false;
+    if (++s->line_len >= LINE_MAX_LEN && c != '\r') {
+        return false;
+    }
+    switch (s->state) {
+    case CHUNKSCAN_NAME_START:
+        s->state = CHUNKSCAN_NAME;
+        return token;
+    case CHUNKSCAN_NAME:
+        if (c == '=') {
+            s->state = CHUNKSCAN_VALUE_START;
+            return true;
+        }
+        may_end = true;
+        break;
+    case CHUNKSCAN_VALUE_START:
+        s->state = c == '"' ? CHUNKSCAN_QUOTED : CHUNKSCAN_VALUE;
+        return token || c == '"';
+    case CHUNKSCAN_VALUE:
+        may_end = true;
+        break;
+    case CHUNKSCAN_QUOTED:
+        s->state = c == '"' ? CHUNKSCAN_QUOTED_END : c == '\\' ? CHUNKSCAN_ESCAPED : CHUNKSCAN_QUOTED;
+        return chars_are_field_text((struct str){&c, 1});
+    case CHUNKSCAN_ESCAPED:
+        s->state = CHUNKSCAN_QUOTED;
+        return chars_are_field_text((struct str){&c, 1});
+    case CHUNKSCAN_QUOTED_END:
+        token = false;
+        may_end = true;
+        break;
+    default:
+        break;
+    }
+    if (may_end && (c == ';' || c == '\r')) {
+        s->state = c == ';' ? CHUNKSCAN_NAME_START : CHUNKSCAN_SIZE_LF;
+        return true;
+    }
+    return token;
+}
+
 /* One byte of what stands around the data. False when it may not stand there. */
 static bool take(struct chunkscan *s, char c)
 {
@@ -26,11 +70,8 @@ static bool take(struct chunkscan *s, char c)
             s->line_len++;
             return true;
         }
-        s->state = c == '\r' ? CHUNKSCAN_SIZE_LF : CHUNKSCAN_EXTENSION;
+        s->state = c == '\r' ? CHUNKSCAN_SIZE_LF : CHUNKSCAN_NAME_START;
         return s->line_len > 0 && (c == '\r' || c == ';');
-    case CHUNKSCAN_EXTENSION:
-        s->state = c == '\r' ? CHUNKSCAN_SIZE_LF : CHUNKSCAN_EXTENSION;
-        return c == '\r' || (++s->line_len < LINE_MAX_LEN && chars_are_field_text((struct str){&c, 1}));
     case CHUNKSCAN_SIZE_LF:
         s->state = s->left > 0 ? CHUNKSCAN_DATA : CHUNKSCAN_TRAILERS;
         s->trailers = (struct headscan){.lines = 1};
@@ -42,12 +83,18 @@ static bool take(struct chunkscan *s, char c)
         s->state = CHUNKSCAN_SIZE;
         s->line_len = 0;
         return c == '\n';
-    case CHUNKSCAN_DATA:
-    case CHUNKSCAN_TRAILERS:
-    case CHUNKSCAN_END:
-        break;
+    default:
+        return take_extension(s, c);
     }
-    return false;
+}
+
+/* Does this byte, the next one, belong to an extension? */
+static bool begins_hidden(const struct chunkscan *s, char c)
+{
+    if (s->state >= CHUNKSCAN_NAME_START && s->state <= CHUNKSCAN_QUOTED_END) {
+        return c != '\r';
+    }
+    return s->state == CHUNKSCAN_SIZE && c == ';';
 }
 
 static size_t skip_data(struct chunkscan *s, size_t len)
@@ -140,11 +187,12 @@ static int take_trailer_byte(struct chunkscan *s, char c, const struct request_l
 }
 
 int chunkscan_feed(struct chunkscan *s, const char *data, size_t len, const struct request_limits *limits, size_t *used,
-                   const char **reason)
+                   bool *hidden, const char **reason)
 {
     size_t at = 0;
     int status = 0;
-    while (at < len && status == 0 && s->state != CHUNKSCAN_END) {
+    *hidden = len > 0 && begins_hidden(s, data[0]);
+    while (at < len && status == 0 && s->state != CHUNKSCAN_END && begins_hidden(s, data[at]) == *hidden) {
         if (s->state == CHUNKSCAN_DATA) {
             at += skip_data(s, len - at);
         } else if (s->state == CHUNKSCAN_TRAILERS) {

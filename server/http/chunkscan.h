@@ -1,7 +1,8 @@
 /* chunkscan.h - judges the raw bytes of a chunked body before the parser decodes them: RFC 9112 7.1.
  * As with heads (headscan.h): what one version of the parser lets through and another does not, or what a proxy may
  * read otherwise, is refused here. A size is hexadecimal digits and nothing else; an extension follows at once behind a
- * semicolon; every line ends in CR LF; trailers are lines as in a head, and none may say what only a head may say. A
+ * semicolon, without white space, and is kept from the parser, of which each version refuses others; every line ends in
+ * CR LF; trailers are lines as in a head, and none may say what only a head may say. A
  * chunk that would exceed the limit of bodies is refused before it comes. */
 #pragma once
 
@@ -14,7 +15,13 @@
 struct chunkscan {
     enum {
         CHUNKSCAN_SIZE,
-        CHUNKSCAN_EXTENSION,
+        CHUNKSCAN_NAME_START, /* of an extension: behind the semicolon */
+        CHUNKSCAN_NAME,
+        CHUNKSCAN_VALUE_START,
+        CHUNKSCAN_VALUE,
+        CHUNKSCAN_QUOTED,
+        CHUNKSCAN_ESCAPED,
+        CHUNKSCAN_QUOTED_END,
         CHUNKSCAN_SIZE_LF,
         CHUNKSCAN_DATA,
         CHUNKSCAN_DATA_CR,
@@ -31,8 +38,8 @@ struct chunkscan {
     size_t name_len;          /* more than the room: no name that we know, or the value has begun */
 };
 
-/* Looks at `len` more bytes of a body. Returns 0, else the status to refuse with, and `*reason` says why (static text).
- * `*used` bytes belong to the body and are good; behind its end (CHUNKSCAN_END) nothing is looked at. A zeroed struct
- * stands before the first byte. */
+/* Looks at bytes of a body, `len` of them at most. Returns 0, else the status to refuse with, and `*reason` says why
+ * (static text). `*used` bytes belong to the body and are good. All of them are an extension (`*hidden`), or none is;
+ * behind the body's end (CHUNKSCAN_END) nothing is looked at. A zeroed struct stands before the first byte. */
 int chunkscan_feed(struct chunkscan *s, const char *data, size_t len, const struct request_limits *limits, size_t *used,
-                   const char **reason);
+                   bool *hidden, const char **reason);

@@ -309,17 +309,18 @@ static enum received receive_head(struct receiver *r, const char *data, size_t l
     return copy ? parse_head(r, copy, head.len) : RECEIVED_FAILED;
 }
 
+/* Some bytes of a body: all that can be handed to the parser at once. */
 static enum received receive_body(struct receiver *r, const char *data, size_t len, size_t *used)
 {
-    size_t good = len;
     const char *reason = NULL;
+    bool hidden = false;
     int status = 0;
+    *used = len;
     if (r->x->request.chunked) {
-        status = chunkscan_feed(&r->chunks, data, len, &r->http->limits, &good, &reason);
+        status = chunkscan_feed(&r->chunks, data, len, &r->http->limits, used, &hidden, &reason);
     }
     /* What is good goes to the parser even so: it may have refused something that came before. */
-    enum llhttp_errno error = llhttp_execute(&r->parser, data, good);
-    *used = len;
+    enum llhttp_errno error = hidden ? HPE_OK : llhttp_execute(&r->parser, data, *used);
     if (error == HPE_PAUSED) {
         *used = (size_t)(llhttp_get_error_pos(&r->parser) - data);
         return RECEIVED_WHOLE;

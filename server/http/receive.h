@@ -39,7 +39,7 @@ enum received {
 /* The next request, into `x` (just reset). What is left of the one before is dropped. */
 void receive_begin(struct receiver *r, struct exchange *x);
 
-/* Takes bytes of the request; `*used` of them belong to it (all, unless it is complete now). */
+/* Takes bytes of the request: the first `*used`, more than none unless it is refused. */
 enum received receive(struct receiver *r, const char *data, size_t len, size_t *used);
 
 /* No more will come of it: fills x->request with what is known by now, for the answer and the log. */

@@ -1,12 +1,14 @@
 """What a worker holds is bounded: connections, descriptors, and the time that a client may take."""
 
 import os
+import re
 import resource
 import select
 import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,11 @@ def is_open(c):
 
 def is_silent(c):
     return not select.select([c.sock], [], [], 0)[0]
+
+
+def ends_in_fin(c):
+    """The kernel has the server's FIN: state CLOSE_WAIT of this socket."""
+    return c.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x08"
 
 
 def served_one(s):
@@ -242,6 +249,50 @@ def test_slow_handshake_is_given_up(server, certificate):
     assert s.get("/").status == 200
 
 
+# Memory.
+
+
+def peak_bytes(pid):
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]) * 1024
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_output_for_clients_that_do_not_read_is_bounded(server, threads):
+    s = server("probe:app", "--threads", threads, "--min-send-rate", "0")
+    worker = served_one(s)
+    before = peak_bytes(worker)
+    readers = [s.connect(rcvbuf=4096) for _ in range(threads)]
+    for c in readers:
+        c.send(encode("GET", "/large?size=500000000"))
+    heads = [c.head() for c in readers]
+    assert [h.status for h in heads] == [200] * threads
+    time.sleep(1)
+    assert peak_bytes(worker) - before < 40_000_000
+    assert len(s.calls()) == 1 + threads
+    for c in readers:
+        c.close()
+
+
+def test_requests_ahead_of_the_one_that_is_answered_are_bounded(server):
+    """Who pipelines without end while nobody reads is not read from any more."""
+    s = server("probe:app")
+    worker = served_one(s)
+    before = peak_bytes(worker)
+    sent = 0
+    with s.connect() as c:
+        c.send(encode("GET", "/wait?file=go"))
+        s.wait_call("/wait")
+        c.sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while sent < 100_000_000:
+                sent += c.sock.send(encode("GET", "/") * 1000)
+        c.sock.setblocking(True)
+        assert peak_bytes(worker) - before < 10_000_000
+        (s.dir / "go").touch()
+        assert c.reply().body == b"waited"
+        assert c.reply().body == HELLO
+
+
 # Closing.
 
 
@@ -263,6 +314,33 @@ def test_requests_behind_the_last_answer_do_not_reset_it(server):
         c.send(encode("GET", "/") * 1000)
         assert len(c.take_rest()) == 2000000
     assert len(s.calls()) == 1
+
+
+def test_answer_that_is_not_read_yet_outlives_the_worker(server):
+    """The next request crosses the end of the connection: a plain close would be a reset, which takes the answer along."""
+    s = server("probe:app", "--keep-alive", "60")
+    with s.connect() as c:
+        c.send(encode("GET", "/large?size=20000&length=1"))
+        s.wait_access("/large")
+        s.signal("TERM")
+        wait_until(lambda: not is_silent(c) and ends_in_fin(c), "we are told that it is over")
+        c.send(encode("GET", "/late"))
+        time.sleep(0.1)
+        assert len(c.reply().body) == 20000
+        assert c.closed()
+    assert s.wait() == 0
+
+
+def test_idle_connections_do_not_keep_a_worker(server):
+    s = server("probe:app", "--keep-alive", "60", "--linger-timeout", "60", "--graceful-timeout", "60")
+    idle = [s.connect() for _ in range(3)]
+    for c in idle:
+        assert c.get("/").body == HELLO
+    began = time.monotonic()
+    assert s.stop() == 0
+    assert time.monotonic() - began < 30, "a second is what they may have"
+    for c in idle:
+        c.close()
 
 
 def test_client_that_never_closes_is_left(server):

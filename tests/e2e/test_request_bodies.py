@@ -1,7 +1,10 @@
 """Request bodies: lengths and chunks, large and small, Expect, and clients that leave halfway."""
 
+import contextlib
 import hashlib
+import json
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -50,6 +53,15 @@ def test_unread_body_does_not_hurt_the_next_request(site):
         for body in (b"x" * 300_000, [b"y" * 1000] * 300):
             assert c.request("POST", "/hello", body=body).body == b"Hello, World!"
         assert c.request("POST", "/echo", body=b"mine").body == b"mine"
+
+
+@ours  # gunicorn tells no length
+@pytest.mark.parametrize("body", [[], [b"abc"], [b"ab", b"c" * 300_000]], ids=["empty", "small", "large"])
+def test_chunked_body_has_its_length_told(site, body):
+    """Frameworks read as much as CONTENT_LENGTH says, and nothing without it."""
+    got = json.loads(site.request("POST", "/environ", body=body).text)
+    assert got["CONTENT_LENGTH"] == ["str", str(sum(map(len, body)))]
+    assert got["wsgi.input_terminated"] == ["bool", True]
 
 
 LINES = b"one\ntwo\n\nlast"
@@ -160,6 +172,53 @@ def test_bodies_sent_slowly_by_many_block_nobody(site):
     assert [c.reply().body for c in slow] == [b"abcd"] * 8
     for c in slow:
         c.close()
+
+
+@pytest.fixture
+def spilling(server, tmp_path):
+    """A server with tmp_upload_dir, its one worker, and that folder."""
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    (tmp_path / "upload.conf.py").write_text(f"tmp_upload_dir = {str(spill)!r}\n")
+    s = server("probe:app", "-c", tmp_path / "upload.conf.py")
+    (worker,) = s.ready_workers(1)
+    return s, worker, spill
+
+
+@ours
+def test_large_body_waits_in_the_folder_of_the_setting_and_has_no_name(spilling):
+    s, worker, spill = spilling
+
+    def open_there():
+        found = []
+        for fd in Path(f"/proc/{worker}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found += [t] if (t := os.readlink(fd)).startswith(str(spill)) else []
+        return found
+
+    with s.connect() as c:
+        c.send(encode("POST", "/digest", [f"Content-Length: {len(BIG)}"]) + BIG[:1_000_000])
+        wait_until(open_there, "the body is in a file")
+        assert all(f.endswith(" (deleted)") for f in open_there())
+        assert list(spill.iterdir()) == []
+        c.send(BIG[1_000_000:])
+        assert c.reply().text == f"{len(BIG)} {hashlib.sha256(BIG).hexdigest()}"
+    wait_until(lambda: not open_there(), "the file is gone")
+
+
+@ours
+def test_folder_that_is_gone_fails_the_request_alone_and_the_log_says_why(spilling):
+    s, _, spill = spilling
+    spill.rmdir()
+    with s.connect() as c:
+        c.send(encode("POST", "/echo", [f"Content-Length: {len(BIG)}"]))
+        for piece in pieces(BIG, 100_000):
+            c.send(piece)
+        reply = c.reply()
+        assert (reply.status, reply["Connection"]) == (500, "close")
+    s.wait_log("Cannot keep the body of POST /echo: No such file or directory; see the setting tmp_upload_dir")
+    assert s.request("POST", "/echo", body=b"small").body == b"small"
+    assert len(s.calls()) == 1
 
 
 def test_spilled_bodies_leave_no_file_behind(server, tmp_path):

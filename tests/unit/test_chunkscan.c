@@ -17,7 +17,8 @@
 static const struct request_limits usual = {.line = 4094, .field_size = 8190, .fields = 100};
 static const struct request_limits tight = {.line = 20, .field_size = 12, .fields = 3, .body = 20};
 
-static unsigned seed; /* the same cuts in every run */
+static unsigned seed;   /* the same cuts in every run */
+static size_t seen_len; /* what the parser would see of the last text */
 
 /* However it is cut, `text` gives that status after `good` bytes; with status 0 it ends there, or goes on when `good`
  * is all of it and it is not `whole`. */
@@ -29,6 +30,7 @@ static void gives(struct str text, const struct request_limits *limits, int stat
         const char *reason = NULL;
         size_t at = 0;
         int got = 0;
+        seen_len = 0;
         while (at < text.len && got == 0 && s.state != CHUNKSCAN_END) {
             size_t left = text.len - at, used = SIZE_MAX;
             size_t piece = i == 0 ? left : i == 1 ? 1 : 1 + (size_t)rand_r(&seed) % text.len;
@@ -36,9 +38,11 @@ static void gives(struct str text, const struct request_limits *limits, int stat
             char *copy = malloc(piece); /* of just that size: reading past it would be noticed */
             assert_non_null(copy);
             memcpy(copy, text.p + at, piece);
-            got = chunkscan_feed(&s, copy, piece, limits, &used, &reason);
+            bool hidden = false;
+            got = chunkscan_feed(&s, copy, piece, limits, &used, &hidden, &reason);
             free(copy);
-            assert_true(used <= piece);
+            assert_true(used <= piece && (used > 0 || got));
+            seen_len += hidden ? 0 : used;
             at += used;
         }
         if (got != status || at != good || (s.state == CHUNKSCAN_END) != whole || (got && (!reason || !*reason))) {
@@ -134,6 +138,37 @@ static void test_extensions_hold_no_control_characters_and_have_a_bound(void **s
     buf_finish(&b);
 }
 
+static void test_extensions_are_names_and_values_and_the_parser_never_sees_them(void **state)
+{
+    (void)state;
+    static const struct str good[] = {
+        {";a", 2},           {";a;b", 4},        {";a=b;c=d", 8},    {";a;b=c;d=\"e f\"", 14},
+        {";a=\"\"", 5},      {";a=\";\"", 6},    {";a=\"\\\"\"", 7}, {";a=\"b\";c", 8},
+        {";!#$%=&'*+-", 11}, {";a=\"\xe4\"", 6}, {";0=1", 4},
+    };
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct buf b = {0};
+        assert_int_equal(
+            buf_printf(&b, "1%.*s\r\nx\r\n0%.*s\r\n\r\n", (int)good[i].len, good[i].p, (int)good[i].len, good[i].p), 0);
+        accepts((struct str){b.data, b.len});
+        assert_int_equal(seen_len, 11);
+        buf_finish(&b);
+    }
+    refuses(STR("1;\r\n"), 2);
+    refuses(STR("1;;a\r\n"), 2);
+    refuses(STR("1; a\r\n"), 2);
+    refuses(STR("1;a \r\n"), 3);
+    refuses(STR("1;a;\r\n"), 4);
+    refuses(STR("1;=b\r\n"), 2);
+    refuses(STR("1;a=\r\n"), 4);
+    refuses(STR("1;a= b\r\n"), 4);
+    refuses(STR("1;a=b=c\r\n"), 5);
+    refuses(STR("1;a=b\"c\"\r\n"), 5);
+    refuses(STR("1;a=\"b\"c\r\n"), 7);
+    refuses(STR("1;a=\"b\r\n"), 6);
+    refuses(STR("1;a=\"b\\\r\n"), 7);
+}
+
 static void test_trailers_are_bound_by_the_limits_of_heads(void **state)
 {
     (void)state;
@@ -195,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_chunk_that_goes_beyond_the_limit_is_refused_before_it_comes),
         cmocka_unit_test(test_lines_end_in_cr_lf_only),
         cmocka_unit_test(test_extensions_hold_no_control_characters_and_have_a_bound),
+        cmocka_unit_test(test_extensions_are_names_and_values_and_the_parser_never_sees_them),
         cmocka_unit_test(test_trailers_are_bound_by_the_limits_of_heads),
         cmocka_unit_test(test_trailers_that_change_the_meaning_are_refused),
         cmocka_unit_test(test_bytes_behind_the_body_are_not_looked_at),
