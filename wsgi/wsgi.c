@@ -47,7 +47,7 @@ struct wsgi {
     struct start_response_shared starting;
     struct call *spare; /* owned: free list */
     bool sendfile;
-    bool logs; /* Python's logging is told of requests */
+    bool logs;            /* Python's logging is told of requests */
     atomic_uint reported; /* bits of enum mistake */
 };
 
