@@ -417,6 +417,7 @@ static int put_server_of_host(struct environ *e, PyObject *dict, const struct ex
 
 static PyObject *server_port(struct environ *e, unsigned port)
 {
+    (void)e;
 #ifndef Py_GIL_DISABLED
     if (e->port && e->port_number == port) {
         return new_ref(e->port);

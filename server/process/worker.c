@@ -378,6 +378,26 @@ static void handle_stop_signals(void (*handler)(int))
     }
 }
 
+/* A time limit is no crash: no core is written, and the exit status is gunicorn's. What the application or its hook
+ * worker_abort do instead is theirs. */
+static void on_abort(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code == SI_USER && info->si_pid == the_worker->master_pid) {
+        _exit(1);
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void handle_abort(void)
+{
+    struct sigaction before, action = {.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO};
+    if (sigaction(SIGABRT, NULL, &before) == 0 && before.sa_handler == SIG_DFL) {
+        sigaction(SIGABRT, &action, NULL);
+    }
+}
+
 static uint64_t random_below(uint64_t limit)
 {
     uint64_t n = 0;
@@ -564,6 +584,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
     } else {
         the_worker = w;
         handle_stop_signals(on_stop_signal);
+        handle_abort();
         tell_master(w, SLOT_READY);
         while (!is_finished(w)) {
             turn(w);
