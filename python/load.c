@@ -122,6 +122,11 @@ static bool read_call(struct address *a, PyObject *ast, PyObject *call)
 
 static bool read_expression(struct address *a)
 {
+    if (PyUnicode_IsIdentifier(a->text) == 1) { /* nearly always: nothing to parse */
+        Py_INCREF(a->text);
+        a->name = a->text;
+        return true;
+    }
     bool ok = false;
     PyObject *body = NULL;
     PyObject *ast = PyImport_ImportModule("ast");

@@ -595,11 +595,6 @@ static int change_groups(bool init, uid_t uid, gid_t gid)
     return pw ? initgroups(pw->pw_name, gid) : setgroups(1, &gid);
 }
 
-static bool umask_given(const struct settings *s)
-{
-    return s->source[settings_find("umask") - settings_table()] != SETTINGS_DEFAULT;
-}
-
 static int find_both(const struct settings *s, uid_t *uid, gid_t *gid, struct buf *error)
 {
     *uid = geteuid();
@@ -653,8 +648,5 @@ int user_become(const struct settings *s, struct buf *error)
         return -1;
     }
     prctl(PR_SET_PDEATHSIG, death_signal);
-    if (umask_given(s)) {
-        umask((mode_t)s->umask);
-    }
     return 0;
 }

@@ -61,8 +61,8 @@ void stdio_silence(void); /* 0, 1 and 2 become /dev/null */
 void stdio_to_log(void);  /* 1 and 2 become the server log (capture_output): again after each log_reopen */
 
 /* --- User ----------------------------------------------------------------------------------------------------------
- * Settings user, group, initgroups and (when given) umask for this process: as gunicorn, in workers. Without root only
- * what is already so is allowed. Keeps PR_SET_PDEATHSIG, which a change of user drops. 0, or -1 with a sentence. */
+ * Settings user, group and initgroups for this process: as gunicorn, in workers. Without root only what is already so
+ * is allowed. Keeps PR_SET_PDEATHSIG, which a change of user drops. 0, or -1 with a sentence. */
 int user_become(const struct settings *s, struct buf *error);
 
 /* As root, for workers that run as somebody else: makes the log files that are missing theirs. Before they are opened,

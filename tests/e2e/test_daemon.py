@@ -63,10 +63,21 @@ def test_daemon_that_cannot_start_tells_its_starter(folder):
     assert "no database" in (folder / "server.log").read_text()
 
 
-def test_umask_is_set(server, folder):
-    s = server("probe:app", "-m", "0077", "-b", "unix:x.sock", folder=folder)
-    assert s.get("/").status == 200
-    assert (folder / "x.sock").stat().st_mode & 0o077 == 0
+@pytest.mark.parametrize("given, mode", [([], 0o777), (["-m", "0077"], 0o700), (["-m", "7"], 0o770)])
+def test_umask_is_that_of_sockets_alone(server, folder, given, mode):
+    (folder / "mask.py").write_text(
+        "import os\n"
+        "def app(environ, start_response):\n"
+        "    mask = os.umask(0o027)\n    os.umask(mask)\n"
+        "    start_response('200 OK', [])\n    return [b'%o' % mask]\n"
+    )
+    before = os.umask(0o026)
+    try:
+        s = server("mask:app", *given, "-b", "unix:x.sock", folder=folder)
+    finally:
+        os.umask(before)
+    assert s.get("/").text == "26"
+    assert (folder / "x.sock").stat().st_mode & 0o777 == mode
 
 
 def test_output_of_the_application_goes_where_the_servers_goes(server):
