@@ -16,6 +16,7 @@
 #include "python/venv.h"
 #include "server/base/buf.h"
 #include "server/base/log.h"
+#include "server/base/runfolder.h"
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
 #include "server/base/statsd.h"
@@ -26,6 +27,7 @@
 #include "server/net/tickets.h"
 #include "server/net/tls.h"
 #include "server/process/checkup.h"
+#include "server/process/control.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
 #include "server/process/master.h"
@@ -34,6 +36,7 @@
 #include "server/process/reload.h"
 #include "server/process/renewal.h"
 #include "server/process/signals.h"
+#include "server/process/stackdump.h"
 #include "server/process/systemd.h"
 #include "server/process/upgrade.h"
 #include "server/process/worker.h"
@@ -57,8 +60,11 @@ struct program { /* owned by main; each member is there from the step that makes
     struct syslog *syslog, *access_syslog; /* NULL: nothing goes there */
     struct listeners listeners;
     struct scoreboard *scoreboard;
+    struct control *control;     /* NULL: none */
+    struct stackdump *stackdump; /* NULL: none */
     struct master *master;
     int report_fd;    /* of a daemon (daemon.h); else -1 */
+    bool by_ctl;      /* `cwsgictl start` has started us: one server is enough, and it wants to hear of it */
     bool interpreter; /* runs */
 };
 
@@ -207,6 +213,23 @@ static int read_settings(struct program *p, struct buf *error)
     return GO_ON;
 }
 
+/* The name of this server among those of its user. */
+static int claim_name(struct program *p, struct buf *note)
+{
+    const char *number = p->handover ? NULL : getenv(RUNFOLDER_START);
+    int starter = number ? atoi(number) : -1;
+    p->by_ctl = starter > STDERR_FILENO;
+    unsetenv(RUNFOLDER_START); /* the application's children have no business with it */
+    long other = control_claim(&p->control, &p->settings, p->by_ctl, p->handover, note);
+    if (other > 0 && dprintf(starter, "%ld\n", other) < 0) {
+        return refuse_errno(p, "Who starts this server can't be told that it runs", -errno);
+    }
+    if (p->by_ctl) {
+        close(starter);
+    }
+    return other > 0 ? 0 : GO_ON;
+}
+
 static int open_syslog(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
@@ -341,7 +364,7 @@ static int check(struct program *p, struct buf *error)
     if (user_become(&p->settings, error) < 0) {
         return refuse(p, error);
     }
-    stacks_enable(log_fd());
+    stacks_enable(log_fd(), -1);
     if (wsgi_create(&p->app, &p->settings, p->app_name) != LOAD_OK || (hooks && hooks->post_worker_init(hooks) < 0)) {
         return 1;
     }
@@ -423,7 +446,7 @@ static int open_pidfile(struct program *p, struct buf *error)
     if (asprintf(&path, "%s%s", p->settings.pidfile, second ? UPGRADE_SUFFIX : "") < 0) {
         return refuse(p, error);
     }
-    int r = pidfile_create(&p->pidfile, path, old, error);
+    int r = pidfile_create(&p->pidfile, path, old, NULL, error);
     free(path);
     return r < 0 ? refuse(p, error) : GO_ON;
 }
@@ -481,8 +504,18 @@ static int open_scoreboard(struct program *p)
     return GO_ON;
 }
 
-static int create_master(struct program *p, struct buf *error)
+static int create_master(struct program *p, struct buf *note, struct buf *error)
 {
+    control_open(p->control, note);
+    if (note->len > 0) {
+        log_debug("No control socket: %.*s", (int)note->len - 2, note->data);
+    } else if (control_path(p->control)) {
+        log_debug("Control socket: %s", control_path(p->control));
+    }
+    p->stackdump = stackdump_create(p->handover ? p->handover->stacks_fd : -1);
+    if (p->handover) {
+        p->handover->stacks_fd = -1;
+    }
     const struct master_deps deps = {
         .settings = &p->settings,
         .launch = p->launch,
@@ -493,7 +526,11 @@ static int create_master(struct program *p, struct buf *error)
         .renewal = p->renewal,
         .tickets = p->tickets,
         .pidfile = p->pidfile,
+        .control = p->control,
+        .stackdump = p->stackdump,
+        .app_name = p->app_name,
         .report_fd = &p->report_fd,
+        .by_ctl = p->by_ctl,
         .handover = p->handover,
     };
     p->master = master_create(&deps);
@@ -525,6 +562,7 @@ static int detach(struct program *p, struct buf *error)
             return refuse_errno(p, "Can't go to the background", r);
         }
     }
+    control_detached(p->control);
     pyhooks_plug(&p->hooks, &p->settings);
     p->hooks.wait_begin = on_wait_begin;
     p->hooks.wait_end = on_wait_end;
@@ -541,10 +579,14 @@ static int detach(struct program *p, struct buf *error)
 static int set_up(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
+    struct buf note = {0};
     int status = parse_command_line(p);
     status = status == GO_ON ? read_command_line(p, error) : status;
     status = status == GO_ON ? start_interpreter(p, error) : status;
     status = status == GO_ON ? read_settings(p, error) : status;
+    if (status == GO_ON && !s->check_config && !s->print_config) {
+        status = claim_name(p, &note);
+    }
     status = status == GO_ON ? open_log(p, error) : status;
     status = status == GO_ON && s->certfile ? open_tls(p, error) : status;
     if (status == GO_ON && (s->check_config || s->print_config)) {
@@ -558,14 +600,16 @@ static int set_up(struct program *p, struct buf *error)
     status = status == GO_ON ? open_pidfile(p, error) : status;
     status = status == GO_ON ? open_listeners(p, error) : status;
     status = status == GO_ON ? open_scoreboard(p) : status;
-    return status == GO_ON ? create_master(p, error) : status;
+    status = status == GO_ON ? create_master(p, &note, error) : status;
+    buf_finish(&note);
+    return status;
 }
 
 /* --- A worker
  * ---------------------------------------------------------------------------------------------------------- */
 
 /* What is done before the first request. WORKER_OK or the exit status. */
-static int boot_worker(struct program *p)
+static int boot_worker(struct program *p, int tell_fd)
 {
     struct buf error = {0};
     if (p->hooks.post_fork(&p->hooks) < 0) { /* before the user changes, as gunicorn calls it */
@@ -577,7 +621,8 @@ static int boot_worker(struct program *p)
         buf_finish(&error);
         return WORKER_BOOT_ERROR;
     }
-    stacks_enable(log_fd());
+    int stacks_fd = stackdump_fd(p->stackdump);
+    stacks_enable(stacks_fd >= 0 ? stacks_fd : log_fd(), stacks_fd >= 0 ? tell_fd : -1);
     if (!p->app) {
         enum load_result r = wsgi_create(&p->app, &p->settings, p->app_name);
         if (r != LOAD_OK && p->settings.reload) {
@@ -603,8 +648,10 @@ static int work(struct program *p, const struct seat *seat)
     log_info("Booting worker with pid: %ld", (long)getpid());
     pidfile_forget(p->pidfile);
     p->pidfile = NULL;
+    control_forget(p->control);
+    p->control = NULL;
 
-    int status = boot_worker(p);
+    int status = boot_worker(p, seat->ready_fd);
     if (status == WORKER_OK) {
         const struct worker_deps deps = {
             .settings = &p->settings,
@@ -639,10 +686,12 @@ static void execute(struct program *p)
     h.listeners = p->listeners;
     if (!h.newborn) {
         r = r < 0 ? r : scoreboard_save(p->scoreboard, &counts);
+        r = r < 0 ? r : control_hand_over(p->control, &h);
         h.counts = (char *)buf_cstr(&counts); /* lent */
         h.scoreboard_fd = scoreboard_fd(p->scoreboard);
         h.tickets_fd = p->tickets ? tickets_fd(p->tickets) : -1;
         h.certs_fd = renewal_fd(p->renewal);
+        h.stacks_fd = stackdump_fd(p->stackdump);
         h.pidfile_fd = pidfile_fd(p->pidfile);
         h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
     } else if (p->hooks.pre_exec(&p->hooks) < 0) {
@@ -653,6 +702,7 @@ static void execute(struct program *p)
         r = reexec(p->launch, &h);
     }
     buf_finish(&counts);
+    free(h.waiters);
     free(h.workers);
     log_error("Can't execute %s: %s", p->launch->program, r == -ECANCELED ? "the hook pre_exec failed" : strerror(-r));
     if (h.newborn) {
@@ -691,6 +741,8 @@ static void tear_down(struct program *p)
     pidfile_remove(p->pidfile); /* a worker has none */
     renewal_destroy(p->renewal);
     tickets_destroy(p->tickets);
+    control_destroy(p->control);
+    stackdump_destroy(p->stackdump);
     handover_destroy(p->handover);
     venv_finish(&p->venv);
     settings_finish(&p->settings);

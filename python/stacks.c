@@ -25,10 +25,35 @@ struct question {
     int holders;
 };
 
-void stacks_enable(int fd)
+/* What the signal handler needs; there is no other way to reach it. */
+static volatile sig_atomic_t stacks_fd, woken_fd;
+
+/* faulthandler calls it when it is through. */
+static void on_written(int sig)
+{
+    (void)sig;
+    int saved = errno;
+    if (write(stacks_fd, "", 1) < 0 || write(woken_fd, "s", 1) < 0) {
+        /* The master is gone, or has news already. */
+    }
+    errno = saved;
+}
+
+void stacks_enable(int fd, int tell_fd)
 {
     PyObject *faulthandler = PyImport_ImportModule("faulthandler");
-    PyObject *r = faulthandler ? PyObject_CallMethod(faulthandler, "register", "iiO", SIGURG, fd, Py_True) : NULL;
+    PyObject *r = NULL;
+
+    stacks_fd = fd;
+    woken_fd = tell_fd;
+    if (tell_fd >= 0) {
+        struct sigaction action = {.sa_handler = on_written, .sa_flags = SA_RESTART};
+        sigaction(SIGURG, &action, NULL);
+    }
+    if (faulthandler) {
+        r = PyObject_CallMethod(faulthandler, "register", "iiOO", SIGURG, fd, Py_True,
+                                tell_fd >= 0 ? Py_True : Py_False);
+    }
 
     if (!r) {
         pyerror_log(LOG_LEVEL_WARNING, "Python's stacks cannot be shown when a request takes too long");

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up. A folder may include itself and every one of server/ before it.
 SERVER = ["server/base", "server/config", "server/net", "server/http", "server/exec", "server/process"]
 ALLOWED = {folder: SERVER[: i + 1] for i, folder in enumerate(SERVER)}
+ALLOWED["server/ctl"] = ["server/ctl", "server/base"]
 ALLOWED["python"] = ["python", "server/base", "server/config", "server/process/hooks.h"]
 ALLOWED["wsgi"] = [
     "wsgi",
@@ -22,7 +23,7 @@ ALLOWED["wsgi"] = [
     "server/http",
     "server/exec/app.h",
 ]
-EVERYTHING = [*SERVER, "python", "wsgi"]
+EVERYTHING = [*SERVER, "server/ctl", "python", "wsgi"]
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -9,6 +9,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/clock.h"
+#include "server/base/json.h"
 #include "server/base/log.h"
 #include "server/config/value.h"
 
@@ -351,4 +352,19 @@ int settings_print(const struct settings *s, struct buf *out)
         r = r == 0 ? buf_puts(out, "\n") : r;
     }
     return r;
+}
+
+int settings_print_json(const struct settings *s, struct buf *out)
+{
+    struct json j = {.out = out};
+    json_open(&j, '{');
+    for (size_t i = 0; i < SETTINGS_ROWS; i++) {
+        if (table[i].name) {
+            union value v = load(s, &table[i]);
+            json_key(&j, table[i].name);
+            value_json(&v, &table[i], &j);
+        }
+    }
+    json_close(&j, '}');
+    return j.error < 0 ? j.error : buf_puts(out, "\n");
 }

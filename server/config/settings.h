@@ -142,6 +142,7 @@ void settings_warn(const struct settings *s);
 
 /* All settings, one a line, sorted, in gunicorn's format: what --print-config shows. 0 or -ENOMEM. */
 int settings_print(const struct settings *s, struct buf *out);
+int settings_print_json(const struct settings *s, struct buf *out); /* the same as one object; 0 or -ENOMEM */
 
 /* The table, for --help and for whoever translates names: SETTINGS_ROWS rows, section heads among them. */
 const struct setting *settings_table(void);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/json.h"
 #include "server/base/network.h"
 #include "server/base/processors.h"
 #include "server/base/statsd.h"
@@ -585,6 +586,31 @@ static int print_text(const struct setting *row, const char *text, struct buf *o
         return buf_printf(out, "%ld", id);
     }
     return buf_puts(out, text ? text : "None");
+}
+
+void value_json(const union value *v, const struct setting *row, struct json *j)
+{
+    switch (kind_of(row)) {
+    case KIND_TEXT:
+        json_text(j, v->text);
+        break;
+    case KIND_INT:
+        json_int(j, v->number);
+        break;
+    case KIND_SIZE:
+        json_uint(j, v->size);
+        break;
+    case KIND_BOOL:
+        json_bool(j, v->flag);
+        break;
+    case KIND_LIST:
+        json_open(j, '[');
+        for (size_t i = 0; i < v->list.n; i++) {
+            json_text(j, v->list.v[i]);
+        }
+        json_close(j, ']');
+        break;
+    }
 }
 
 int value_print(const union value *v, const struct setting *row, struct buf *out)

@@ -3,6 +3,8 @@
 
 #include "server/config/settings.h"
 
+struct json;
+
 union value {            /* which member: the row's type */
     struct strings list; /* first, since it is the largest: {0} clears no more than the first member */
     char *text;
@@ -22,6 +24,7 @@ union value value_load(const void *member, const struct setting *row);
 void value_store(void *member, const union value *v, const struct setting *row);
 
 int value_print(const union value *v, const struct setting *row, struct buf *out); /* as gunicorn; 0 or -ENOMEM */
+void value_json(const union value *v, const struct setting *row, struct json *j);
 bool value_is_empty(const union value *v, const struct setting *row); /* a text or list that was given, of length 0 */
 int value_choice(const struct setting *row, const char *text);        /* which of the row's "a|b|c", or -1 */
 

@@ -419,6 +419,19 @@ int listeners_describe(const struct listeners *ls, struct buf *out)
     return 0;
 }
 
+unsigned long listeners_waiting(const struct listeners *ls)
+{
+    unsigned long n = 0;
+    for (size_t i = 0; i < ls->n; i++) {
+        struct tcp_info info;
+        socklen_t len = sizeof(info);
+        if (getsockopt(ls->list[i].fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) { /* fails on a unix socket */
+            n += info.tcpi_unacked;
+        }
+    }
+    return n;
+}
+
 void listeners_close(struct listeners *ls)
 {
     for (size_t i = 0; i < ls->n; i++) {

@@ -46,5 +46,8 @@ int listeners_adopt(struct listeners *ls, int fd, const char *bind, bool ours);
 /* "url,url" as in the log line "Listening at:". 0 or -ENOMEM. */
 int listeners_describe(const struct listeners *ls, struct buf *out);
 
+/* Connections that wait to be accepted; unix sockets do not tell. */
+unsigned long listeners_waiting(const struct listeners *ls);
+
 void listeners_close(struct listeners *ls);  /* closes the sockets; unix paths stay */
 void listeners_unlink(struct listeners *ls); /* removes the unix paths: the master does it at its end */

@@ -352,7 +352,7 @@ static int move_locked(const char *from, const char *path, long *pid)
     }
 }
 
-int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, struct buf *error)
+int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, long *other, struct buf *error)
 {
     long pid = 0;
     int r = -ENOMEM;
@@ -395,7 +395,18 @@ fail:
     free(temp);
     free(full);
     free(p);
-    return -1;
+    if (other) {
+        *other = pid;
+    }
+    return r;
+}
+
+void pidfile_refresh(const struct pidfile *p)
+{
+    if (p &&
+        (ftruncate(p->fd, 0) < 0 || lseek(p->fd, 0, SEEK_SET) < 0 || dprintf(p->fd, "%ld\n", (long)getpid()) < 0)) {
+        log_warning("Can't write the pid file '%s': %s", p->path, strerror(errno));
+    }
 }
 
 int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error)

@@ -36,9 +36,11 @@ char *program_path(const char *argv0);
  * when no process of that number runs our program. */
 struct pidfile;
 
-/* `old`: what pidfile_adopt gave, or NULL; taken over: kept when it is the same file, else removed. 0, or -1 with a
- * sentence in `error` (and then `old` was removed too). */
-int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, struct buf *error);
+/* `old`: what pidfile_adopt gave, or NULL; taken over: kept when it is the same file, else removed. 0, or -errno with a
+ * sentence in `error` (and then `old` was removed too). -EWOULDBLOCK: another process has it; *other (NULL: nobody
+ * asks) is the pid that it wrote, 0 when it has not yet. */
+int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, long *other, struct buf *error);
+void pidfile_refresh(const struct pidfile *p); /* our pid has changed since: we have forked; NULL is fine */
 /* In the next image of the master: takes over the locked descriptor, copies the path. NULL when memory is short. */
 struct pidfile *pidfile_adopt(int fd, const char *path);
 /* Renames it: `suffix` falls off the end of its path. 0, or -1 with a sentence, and then it stays what it was. */

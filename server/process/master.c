@@ -18,6 +18,7 @@
 #include "server/config/settings.h"
 #include "server/net/listener.h"
 #include "server/net/tickets.h"
+#include "server/process/control.h"
 #include "server/process/crew.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
@@ -27,6 +28,7 @@
 #include "server/process/reexec.h"
 #include "server/process/renewal.h"
 #include "server/process/signals.h"
+#include "server/process/stackdump.h"
 #include "server/process/stapler.h"
 #include "server/process/systemd.h"
 
@@ -54,6 +56,7 @@ void master_stop(struct master *m, bool quickly)
             listeners_unlink(m->deps.listeners);
         }
         listeners_close(m->deps.listeners);
+        control_resign(m->deps.control);
         systemd_notify(other > 0 ? "MAINPID=%ld" : "STOPPING=1\nSTATUS=Stopping", (long)other);
         reload_cancel(&m->reload);
     }
@@ -91,6 +94,19 @@ void master_tell_up(struct master *m)
     systemd_notify("READY=1\nMAINPID=%ld\nSTATUS=Serving, %d workers", (long)getpid(), m->wanted);
 }
 
+static void tell_starter(const struct master *m)
+{
+    struct buf urls = {0};
+    if (listeners_describe(m->deps.listeners, &urls) == 0 && buf_cstr(&urls)) {
+        printf("cwsgi serves %s (pid %ld)\n", urls.data, (long)getpid());
+    }
+    if (strcmp(m->deps.settings->errorlog, "-") == 0) {
+        printf("It has no log file, so what it says from now on is lost: see --log-file\n");
+    }
+    fflush(stdout);
+    buf_finish(&urls);
+}
+
 void master_stay(struct master *m)
 {
     scoreboard_event(m->deps.scoreboard, EVENT_reloads_refused);
@@ -107,6 +123,9 @@ static void read_slots(struct master *m)
         master_tell_up(m);
     }
     if (*m->deps.report_fd >= 0 && all_ready) {
+        if (m->deps.by_ctl) {
+            tell_starter(m);
+        }
         if (!m->deps.settings->enable_stdio_inheritance) {
             stdio_silence();
         }
@@ -246,6 +265,8 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     }
     earlier(&at, reload_deadline(&m->reload));
     earlier(&at, m->stage == SERVING ? recycle_deadline(m, now) : 0);
+    earlier(&at, control_deadline(m->deps.control));
+    earlier(&at, stackdump_deadline(m->deps.stackdump));
     earlier(&at, m->give_up_us);
     earlier(&at, m->watchdog_us > 0 ? m->alive_us : 0);
     earlier(&at, m->stage == SERVING ? metrics_deadline(&m->metrics) : 0);
@@ -269,6 +290,7 @@ static void wait_for_news(struct master *m)
     reload_await(&m->reload, &news);
     stapler_await(m->stapler, &news);
     renewal_await(m->stage == SERVING ? m->deps.renewal : NULL, &news);
+    control_await(m->deps.control, &news);
     m->deps.hooks->wait_begin(m->deps.hooks);
     int r = poll(news.list, news.n, ms); /* EINTR is news too: the handler has run */
     m->deps.hooks->wait_end(m->deps.hooks);
@@ -461,6 +483,8 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
     for (;;) {
         orders_take(m);
         read_slots(m);
+        stackdump_tend(m->deps.stackdump, clock_mono_us());
+        control_tend(m->deps.control, m, clock_mono_us());
         watch(m);
         if (crew_balance(m, seat)) {
             return MASTER_WORKER;

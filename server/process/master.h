@@ -15,12 +15,16 @@
  *   WINCH        stop the workers, only as a daemon */
 #pragma once
 
+#include <stdbool.h>
+
 #include "server/process/worker.h"
 
+struct control;
 struct handover;
 struct launch;
 struct master;
 struct renewal;
+struct stackdump;
 struct tickets;
 struct statsd;
 
@@ -38,10 +42,14 @@ struct master_deps { /* all borrowed, outlive the master */
     struct listeners *listeners; /* the master closes and unlinks them when it stops */
     struct scoreboard *scoreboard;
     struct hooks *hooks;
-    struct statsd *statsd;     /* NULL: none */
-    struct renewal *renewal;   /* NULL: no TLS */
-    struct tickets *tickets;   /* the same */
-    struct pidfile *pidfile;   /* NULL: none */
+    struct statsd *statsd;       /* NULL: none */
+    struct renewal *renewal;     /* NULL: no TLS */
+    struct tickets *tickets;     /* the same */
+    struct pidfile *pidfile;     /* NULL: none */
+    struct control *control;     /* NULL: none */
+    struct stackdump *stackdump; /* NULL: none */
+    const char *app_name;
+    bool by_ctl;               /* when the server is up, its starter reads a line about it */
     int *report_fd;            /* a daemon's (daemon.h): told when the workers are up */
     struct handover *handover; /* what the image before us left behind: its pipes are taken over; NULL: first start */
 };

@@ -14,6 +14,7 @@
 #include "server/process/hooks.h"
 #include "server/process/master_inside.h"
 #include "server/process/signals.h"
+#include "server/process/stackdump.h"
 #include "server/process/systemd.h"
 
 void orders_reload(struct master *m)
@@ -41,8 +42,9 @@ void orders_reopen_logs(const struct master *m)
     }
 }
 
-static void forward_reopen(struct master *m)
+void orders_reopen(struct master *m)
 {
+    orders_reopen_logs(m);
     for (size_t i = 0; i < m->children.n; i++) {
         struct child *c = &m->children.list[i];
         if (c->phase == CHILD_BOOTING) {
@@ -103,12 +105,11 @@ static void obey_serving(struct master *m, int sig)
         hang_up(m);
         break;
     case SIGUSR1:
-        orders_reopen_logs(m);
-        forward_reopen(m);
+        orders_reopen(m);
         break;
     case SIGURG:
         for (size_t i = 0; i < m->children.n; i++) {
-            child_signal(&m->children.list[i], SIGURG); /* ignored by those that cannot answer yet */
+            stackdump_ask(m->deps.stackdump, m->children.list[i].pid);
         }
         break;
     case SIGTTIN:

@@ -28,16 +28,33 @@ static int set_inherit(int fd, bool inherit)
     return 0;
 }
 
+/* All but those of lists. */
+static const size_t SINGLE[] = {
+    offsetof(struct handover, scoreboard_fd),   offsetof(struct handover, tickets_fd),
+    offsetof(struct handover, certs_fd),        offsetof(struct handover, stacks_fd),
+    offsetof(struct handover, master_fd[0]),    offsetof(struct handover, master_fd[1]),
+    offsetof(struct handover, wake_fd[0]),      offsetof(struct handover, wake_fd[1]),
+    offsetof(struct handover, pidfile_fd),      offsetof(struct handover, control_fd),
+    offsetof(struct handover, control_lock_fd),
+};
+#define N_SINGLE (sizeof(SINGLE) / sizeof(SINGLE[0]))
+
+static int *single(struct handover *h, size_t i)
+{
+    return (int *)((char *)h + SINGLE[i]);
+}
+
 static int set_inherit_all(const struct handover *h, bool inherit)
 {
-    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->certs_fd,   h->master_fd[0],
-                       h->master_fd[1],  h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
     int r = 0;
-    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]) && r == 0; i++) {
-        r = set_inherit(fds[i], inherit);
+    for (size_t i = 0; i < N_SINGLE && r == 0; i++) {
+        r = set_inherit(*single((struct handover *)h, i), inherit);
     }
     for (size_t i = 0; i < h->listeners.n && r == 0; i++) {
         r = set_inherit(h->listeners.list[i].fd, inherit);
+    }
+    for (size_t i = 0; i < h->n_waiters && r == 0; i++) {
+        r = set_inherit(h->waiters[i], inherit);
     }
     return r;
 }
@@ -57,6 +74,19 @@ static int write_text(struct buf *b, const struct handover *h)
     }
     if (r == 0 && h->pidfile_fd >= 0) {
         r = buf_printf(b, "pidfile %d %zu\n%s\n", h->pidfile_fd, strlen(h->pidfile_path), h->pidfile_path);
+    }
+    if (r == 0 && h->stacks_fd >= 0) {
+        r = buf_printf(b, "stacks %d\n", h->stacks_fd);
+    }
+    if (r == 0 && h->control_lock_fd >= 0) {
+        r = buf_printf(b, "control-lock %d %zu\n%s\n", h->control_lock_fd, strlen(h->control_lock_path),
+                       h->control_lock_path);
+    }
+    if (r == 0 && h->control_fd >= 0) {
+        r = buf_printf(b, "control %d %zu\n%s\n", h->control_fd, strlen(h->control_path), h->control_path);
+    }
+    for (size_t i = 0; i < h->n_waiters && r == 0; i++) {
+        r = buf_printf(b, "waiter %d\n", h->waiters[i]);
     }
     if (r == 0 && h->counts) {
         r = buf_printf(b, "counts %zu\n%s\n", strlen(h->counts), h->counts);
@@ -171,12 +201,10 @@ int reexec(const struct launch *l, const struct handover *h)
 
 void handover_init(struct handover *h)
 {
-    *h = (struct handover){.scoreboard_fd = -1,
-                           .tickets_fd = -1,
-                           .certs_fd = -1,
-                           .master_fd = {-1, -1},
-                           .wake_fd = {-1, -1},
-                           .pidfile_fd = -1};
+    *h = (struct handover){.master_fd = {-1, -1}, .wake_fd = {-1, -1}};
+    for (size_t i = 0; i < N_SINGLE; i++) {
+        *single(h, i) = -1;
+    }
 }
 
 struct cursor {
@@ -219,6 +247,27 @@ static int add_worker(struct handover *h, long pid, unsigned slot, unsigned age,
     return 0;
 }
 
+static int add_waiter(struct handover *h, int fd)
+{
+    int *more = reallocarray(h->waiters, h->n_waiters + 1, sizeof(*more));
+    if (!more) {
+        return -ENOMEM;
+    }
+    h->waiters = more;
+    h->waiters[h->n_waiters++] = fd;
+    return 0;
+}
+
+/* A descriptor and the path of what it is. */
+static int take_named(struct cursor *c, int fd, int *to, size_t len, char **path)
+{
+    if (*path) {
+        return -EINVAL;
+    }
+    *to = fd;
+    return take_string(c, len, path);
+}
+
 static int take_listener(struct handover *h, struct cursor *c, int fd, bool ours, size_t len)
 {
     char *bind = NULL;
@@ -254,11 +303,16 @@ static int take_line(struct handover *h, struct cursor *c)
         return take_listener(h, c, fd, flag, len);
     }
     if (sscanf(line, "pidfile %d %zu", &fd, &len) == 2) {
-        if (h->pidfile_path) {
-            return -EINVAL;
-        }
-        h->pidfile_fd = fd;
-        return take_string(c, len, &h->pidfile_path);
+        return take_named(c, fd, &h->pidfile_fd, len, &h->pidfile_path);
+    }
+    if (sscanf(line, "control-lock %d %zu", &fd, &len) == 2) {
+        return take_named(c, fd, &h->control_lock_fd, len, &h->control_lock_path);
+    }
+    if (sscanf(line, "control %d %zu", &fd, &len) == 2) {
+        return take_named(c, fd, &h->control_fd, len, &h->control_path);
+    }
+    if (sscanf(line, "waiter %d", &fd) == 1) {
+        return add_waiter(h, fd);
     }
     if (sscanf(line, "counts %zu", &len) == 1) {
         return h->counts ? -EINVAL : take_string(c, len, &h->counts);
@@ -276,6 +330,7 @@ static int take_line(struct handover *h, struct cursor *c)
     sscanf(line, "scoreboard %d", &h->scoreboard_fd);
     sscanf(line, "tickets %d", &h->tickets_fd);
     sscanf(line, "certs %d", &h->certs_fd);
+    sscanf(line, "stacks %d", &h->stacks_fd);
     sscanf(line, "master %d %d", &h->master_fd[0], &h->master_fd[1]);
     sscanf(line, "wake %d %d", &h->wake_fd[0], &h->wake_fd[1]);
     sscanf(line, "age %u", &h->age);
@@ -360,13 +415,17 @@ void handover_destroy(struct handover *h)
         return;
     }
     listeners_close(&h->listeners);
-    const int fds[] = {h->scoreboard_fd, h->tickets_fd, h->certs_fd,   h->master_fd[0],
-                       h->master_fd[1],  h->wake_fd[0], h->wake_fd[1], h->pidfile_fd};
-    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
+    for (size_t i = 0; i < N_SINGLE; i++) {
+        if (*single(h, i) >= 0) {
+            close(*single(h, i));
         }
     }
+    for (size_t i = 0; i < h->n_waiters; i++) {
+        close(h->waiters[i]);
+    }
+    free(h->waiters);
+    free(h->control_path);
+    free(h->control_lock_path);
     free(h->pidfile_path);
     free(h->counts);
     free(h->workers);

@@ -28,6 +28,12 @@ struct handover {
     int pidfile_fd;                  /* owned until taken, then -1; -1: none */
     int certs_fd;                    /* the certificates that serve (renewal.h); owned until taken, then -1; -1: none */
     char *pidfile_path;              /* owned; NULL: none */
+    int stacks_fd;                   /* owned until taken, then -1; -1: none */
+    int control_fd, control_lock_fd; /* owned until taken, then -1; -1: none */
+    char *control_path;              /* owned; NULL: none. Of the socket */
+    char *control_lock_path;         /* the same. Of the lock */
+    int *waiters;                    /* owned, and what is in it until taken: clients that asked for this reload */
+    size_t n_waiters;
     char *counts;                    /* owned: what scoreboard_save wrote, should the page not be understood; or NULL */
     bool newborn;                    /* what follows USR2: the next image is a second master, and gets listeners only */
     pid_t elder, younger;            /* the other master of an upgrade (upgrade.h); 0: none */

@@ -1,0 +1,17 @@
+/* ask.h - asks a server over its control socket: a line, frames in answer (server/process/control.h). */
+#pragma once
+
+struct buf;
+
+struct ask {  /* a connection */
+    int fd;   /* owned; -1: none */
+    long pid; /* of the server */
+};
+
+/* Connects. Whose server it is must be known: ours, root's, or any when `any`. 0 or -errno; -EPERM: somebody else's. */
+int ask_open(struct ask *a, const char *socket, int any);
+void ask_close(struct ask *a);
+
+/* Sends a line and reads the answer into `out` (NULL: nothing is kept); it may take `seconds`, 0: as long as it likes.
+ * The exit status that the server gives, or -errno; -EPIPE: the connection ended. */
+int ask_line(struct ask *a, const char *line, unsigned seconds, struct buf *out);
