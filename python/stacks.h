@@ -4,8 +4,8 @@
 #include <pthread.h>
 
 /* In a worker, before the application is loaded: the stacks of all threads go to `fd` when SIGURG comes. Python's
- * faulthandler writes them, in the signal's handler, and needs nobody's help for it. Behind them comes a NUL, and a byte
- * to `tell_fd`, unless that is -1. */
+ * faulthandler writes them, in the signal's handler, and needs nobody's help for it. Behind them comes a NUL, and a
+ * byte to `tell_fd`, unless that is -1. */
 void stacks_enable(int fd, int tell_fd);
 
 /* The same in more words, with names and source lines, `first` before the others: a thread of its own asks the

@@ -27,7 +27,7 @@ static int set_patience(int fd, unsigned seconds)
 int ask_open(struct ask *a, const char *socket_path, int any)
 {
     struct sockaddr_un address;
-    struct ucred peer;
+    struct ucred peer = {0};
     socklen_t len, peer_len = sizeof(peer);
     int folder, r = runfolder_address(socket_path, &address, &len, &folder);
     a->fd = -1;
@@ -100,7 +100,7 @@ static int read_all(int fd, char *to, size_t len)
     return 0;
 }
 
-/* "more LENGTH" or "done STATUS LENGTH". *status is -1 for the first. */
+/* "done STATUS LENGTH" */
 static int read_head(int fd, int *status, size_t *len)
 {
     char head[64];
@@ -112,23 +112,21 @@ static int read_head(int fd, int *status, size_t *len)
         }
     } while (head[n++] != '\n');
     head[n] = '\0';
-    *status = -1;
-    bool good = sscanf(head, "done %d %zu", status, len) == 2 || sscanf(head, "more %zu", len) == 1;
-    return good && *status <= 255 && *len <= ANSWER_MAX ? 0 : -EPROTO;
+    bool good = sscanf(head, "done %d %zu", status, len) == 2;
+    return good && *status >= 0 && *status <= 255 && *len <= ANSWER_MAX ? 0 : -EPROTO;
 }
 
 int ask_line(struct ask *a, const char *line, unsigned seconds, struct buf *out)
 {
-    int status = -1, r = set_patience(a->fd, seconds);
+    int status = 0;
+    size_t len = 0;
+    struct buf text = {0};
+    int r = set_patience(a->fd, seconds);
     r = r < 0 ? r : send_line(a->fd, line);
-    while (r == 0 && status < 0) {
-        struct buf text = {0};
-        size_t len;
-        r = read_head(a->fd, &status, &len);
-        r = r < 0 ? r : buf_reserve(&text, len + 1);
-        r = r < 0 ? r : read_all(a->fd, text.data, len);
-        r = r < 0 || !out ? r : buf_append(out, text.data, len);
-        buf_finish(&text);
-    }
+    r = r < 0 ? r : read_head(a->fd, &status, &len);
+    r = r < 0 ? r : buf_reserve(&text, len + 1);
+    r = r < 0 ? r : read_all(a->fd, text.data, len);
+    r = r < 0 ? r : buf_append(out, text.data, len);
+    buf_finish(&text);
     return r < 0 ? r : status;
 }

@@ -1,4 +1,4 @@
-/* ask.h - asks a server over its control socket: a line, frames in answer (server/process/control.h). */
+/* ask.h - asks a server over its control socket (server/process/control.h): a line, a text in answer. */
 #pragma once
 
 struct buf;
@@ -12,6 +12,6 @@ struct ask {  /* a connection */
 int ask_open(struct ask *a, const char *socket, int any);
 void ask_close(struct ask *a);
 
-/* Sends a line and reads the answer into `out` (NULL: nothing is kept); it may take `seconds`, 0: as long as it likes.
- * The exit status that the server gives, or -errno; -EPIPE: the connection ended. */
+/* Sends a line and appends the answer to `out`; it may take `seconds`, 0: as long as it likes. The exit status that the
+ * server gives, or -errno; -EPIPE: the connection ended. */
 int ask_line(struct ask *a, const char *line, unsigned seconds, struct buf *out);

@@ -161,6 +161,7 @@ static int stop(const struct options *o)
 {
     struct servers all = {0};
     struct ask a = {.fd = -1};
+    struct buf text = {0};
     int status = choose(o, &all);
     if (status != CTL_OK) {
         find_finish(&all);
@@ -169,8 +170,9 @@ static int stop(const struct options *o)
     long pid = all.list[0].pid;
     int process = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
     int r = ask_open(&a, all.list[0].socket, o->instance != NULL);
-    r = r < 0 ? r : ask_line(&a, o->now ? "stop now" : "stop", 0, NULL);
+    r = r < 0 ? r : ask_line(&a, o->now ? "stop now" : "stop", 0, &text);
     ask_close(&a);
+    buf_finish(&text);
     if (r == -EPIPE || r == -ECONNRESET) { /* it has ended, or is about to */
         await_end(process, pid);
         if (!o->quiet) {

@@ -1,4 +1,4 @@
-/* control.c - the control socket of a master: who may talk to it, lines in, framed answers out. */
+/* control.c - the control socket of a master: who may talk to it, lines in, texts out. */
 #include "server/process/control.h"
 
 #include <assert.h>
@@ -131,18 +131,15 @@ long control_claim(struct control **out, const struct settings *s, bool alone, s
     if (h) {
         take_over(c, h);
     }
-    if (s->control_socket_disable) {
-        pidfile_remove(old);
-    } else if (make_name(s, false, &name) == 0 && buf_cstr(&name)) {
+    if (!s->control_socket_disable && make_name(s, false, &name) == 0 && buf_cstr(&name)) {
         other = take_name(c, s, name.data, old, note);
-        old = NULL;
+        old = NULL; /* taken over */
         name.len = 0;
         if (other > 0 && !alone && make_name(s, true, &name) == 0 && buf_cstr(&name)) {
             other = take_name(c, s, name.data, NULL, note);
         }
-    } else {
-        pidfile_remove(old);
     }
+    pidfile_remove(old);
     if (c->fd >= 0 && (!c->lock || !c->path || strcmp(c->path, h->control_path) != 0)) {
         unlink(h->control_path);
         close_socket(c);
@@ -311,36 +308,15 @@ int control_hand_over(const struct control *c, struct handover *h)
 /* --- Clients -------------------------------------------------------------------------------------------------------
  */
 
-struct client *control_clients(struct control *c)
-{
-    return c->clients;
-}
-
-/* What does not fit is for a client that does not read: it is left. */
-static void frame(struct client *k, const char *head, const void *text, size_t len)
-{
-    if (k->fd < 0) {
-        return;
-    }
-    int r = k->out.len + len > OUT_MAX ? -ENOBUFS : buf_printf(&k->out, "%s %zu\n", head, len);
-    r = r < 0 ? r : buf_append(&k->out, text, len);
-    if (r < 0) {
-        drop(k);
-    }
-}
-
-void client_say(struct client *k, const void *text, size_t len)
-{
-    frame(k, "more", text, len);
-}
-
 void client_done(struct client *k, int status, const void *text, size_t len)
 {
-    char head[32];
-    snprintf(head, sizeof(head), "done %d", status);
-    frame(k, head, text, len);
     k->waiting = WAITS_FOR_NOTHING;
     k->deadline_us = clock_mono_us() + PATIENCE_US;
+    int r = k->out.len + len > OUT_MAX ? -ENOBUFS : buf_printf(&k->out, "done %d %zu\n", status, len);
+    r = r < 0 ? r : buf_append(&k->out, text, len);
+    if (r < 0) {
+        drop(k); /* it does not read, or memory is short */
+    }
 }
 
 void client_done_text(struct client *k, int status, const char *format, ...)

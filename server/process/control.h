@@ -1,11 +1,10 @@
-/* control.h - the control socket of a master: who may talk to it, lines in, framed answers out.
+/* control.h - the control socket of a master: who may talk to it, lines in, texts out.
  * One for each instance, in the user's folder (runfolder.h) under the name of its first address, or where the setting
  * control_socket says. Never fatal: a server that cannot have one goes on without. Never taken over: a lock on
  * NAME.pid says who has it; a second server of that name adds its pid to it.
  *
- * A client sends lines of at most 4095 bytes: "status json\n". Each is answered by frames, "more LENGTH\n" or
- * "done STATUS LENGTH\n" with LENGTH bytes behind them: texts to be shown on the way, and the last, with an exit
- * status. commands.h says which lines there are. */
+ * A client sends lines of at most 4095 bytes: "status json\n". Each is answered by "done STATUS LENGTH\n" and LENGTH
+ * bytes of text: an exit status, and what is to be shown. commands.h says which lines there are. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,8 +35,6 @@ struct client {
     uint64_t deadline_us; /* for its next line, or to take what we say; 0: it waits for us */
     enum waiting waiting;
     unsigned number;    /* of the trial, or of the round of stacks, that it waits for */
-    uint64_t failed;    /* workers that had failed to start when it began to wait */
-    struct buf kept;    /* owned: what is said with the answer to what it waits for */
     struct tally tally; /* what `top` has shown last, and when */
     uint64_t tally_us;
 };
@@ -64,8 +61,6 @@ void control_await(const struct control *c, struct news *news);
 void control_tend(struct control *c, struct master *m, uint64_t now);
 uint64_t control_deadline(const struct control *c); /* when it wants to be called again, or 0 */
 
-/* For commands.c: clients, and what they are told. */
-struct client *control_clients(struct control *c);               /* CONTROL_CLIENTS of them */
-void client_say(struct client *c, const void *text, size_t len); /* a frame on the way */
-void client_done(struct client *c, int status, const void *text, size_t len);
-void client_done_text(struct client *c, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* For commands.c: the answer to a client. */
+void client_done(struct client *k, int status, const void *text, size_t len);
+void client_done_text(struct client *k, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -62,6 +62,11 @@ def environment(**changes):
     return {k: v for k, v in env.items() if v is not None}
 
 
+def at_home(folder, env):
+    """Control sockets lie in the home: that of who runs the tests has enough of its own."""
+    return {**env, "HOME": str(folder)} if env.get("HOME") == os.environ.get("HOME") else env
+
+
 def wait_until(true, what, bound=None):
     end = time.monotonic() + (bound or BOUND)
     while not (result := true()):
@@ -161,7 +166,7 @@ class Server:
             self.process = subprocess.Popen(
                 argv,
                 cwd=self.dir,
-                env=env or environment(),
+                env=at_home(self.dir, env or environment()),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
