@@ -83,6 +83,7 @@ static int refuse(struct program *p, struct buf *error)
     const char *text = buf_cstr(error);
     text = text ? text : "Out of memory";
     fprintf(stderr, "Error: %s\n", text);
+    log_echo_end(); /* it was told */
     if (log_fd() != STDERR_FILENO) {
         log_error("%s", text);
     }
@@ -467,6 +468,12 @@ static int open_listeners(struct program *p, struct buf *error)
             return refuse_errno(p, "The old addresses can't be kept", r);
         }
     }
+    for (size_t i = 0; i < p->listeners.n; i++) {
+        const struct listener *l = &p->listeners.list[i];
+        if (l->ours && user_give(&p->settings, l->address, error) < 0) {
+            return refuse(p, error);
+        }
+    }
     if (old) { /* not wanted any more: what still waits there is answered by the old workers */
         if (is_reload(p)) {
             listeners_unlink(old);
@@ -561,6 +568,7 @@ static int detach(struct program *p, struct buf *error)
         if (r < 0) {
             return refuse_errno(p, "Can't go to the background", r);
         }
+        log_echo();
     }
     control_detached(p->control);
     pyhooks_plug(&p->hooks, &p->settings);
@@ -635,6 +643,7 @@ static int boot_worker(struct program *p, int tell_fd)
     if (p->hooks.post_worker_init(&p->hooks) < 0) {
         return WORKER_BOOT_ERROR;
     }
+    log_echo_end();
     if (p->settings.daemon && !p->settings.enable_stdio_inheritance && !p->settings.capture_output) {
         stdio_silence(); /* not sooner: a traceback of the start is shown to who started the daemon */
     }

@@ -17,12 +17,13 @@
 
 static struct {
     int fd;
+    int echo;   /* owned; -1: none */
     char *path; /* owned; NULL: stderr */
     enum log_level level;
     struct syslog *syslog;     /* borrowed; NULL: none */
     struct statsd *statsd;     /* borrowed; NULL: none */
     struct log_writer *writer; /* borrowed; NULL: none */
-} the_log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
+} the_log = {.fd = STDERR_FILENO, .echo = -1, .level = LOG_LEVEL_INFO};
 
 static const char *const NAMES[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 
@@ -76,6 +77,22 @@ int log_reopen(void)
     return r;
 }
 
+void log_echo(void)
+{
+    log_echo_end();
+    if (the_log.path) {
+        the_log.echo = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    }
+}
+
+void log_echo_end(void)
+{
+    if (the_log.echo >= 0) {
+        close(the_log.echo);
+        the_log.echo = -1;
+    }
+}
+
 void log_to_syslog(struct syslog *s)
 {
     the_log.syslog = s;
@@ -107,7 +124,7 @@ bool log_enabled(enum log_level level)
     return level >= the_log.level;
 }
 
-static void write_line(enum log_level level, const char *text, size_t len)
+static void write_line(int fd, enum log_level level, const char *text, size_t len)
 {
     char head[96], when[48];
     struct timespec ts;
@@ -124,11 +141,8 @@ static void write_line(enum log_level level, const char *text, size_t len)
     };
     ssize_t r;
     do {
-        r = writev(the_log.fd, iov, 3);
+        r = writev(fd, iov, 3);
     } while (r < 0 && errno == EINTR);
-    if (the_log.syslog) {
-        syslog_record(the_log.syslog, level, text, len);
-    }
 }
 
 /* kind: as statsd counts it; NULL: not at all. */
@@ -142,7 +156,13 @@ static void put(enum log_level level, const char *kind, const char *text, size_t
         len--;
     }
     if (!the_log.writer || the_log.writer->record(the_log.writer, level, text, len) < 0) {
-        write_line(level, text, len);
+        write_line(the_log.fd, level, text, len);
+        if (the_log.syslog) {
+            syslog_record(the_log.syslog, level, text, len);
+        }
+    }
+    if (the_log.echo >= 0 && level >= LOG_LEVEL_ERROR) {
+        write_line(the_log.echo, level, text, len);
     }
     if (the_log.statsd && kind) {
         statsd_log(the_log.statsd, kind);

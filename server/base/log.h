@@ -16,6 +16,10 @@ int log_open(const char *path, enum log_level level);
 int log_reopen(void); /* opens the same path again (USR1); 0 or -errno, the old file stays on failure */
 void log_close(void); /* back to stderr; frees what log_open took */
 
+/* Until log_echo_end, errors go to what is stderr now as well, for who waits there until a daemon is up. */
+void log_echo(void);
+void log_echo_end(void);
+
 /* Every record goes to syslog as well, and those from warnings on are counted (borrowed; NULL: no more). */
 struct statsd;
 struct syslog;

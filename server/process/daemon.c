@@ -528,6 +528,7 @@ void daemon_report(int *report_fd, int status)
     } while (n < 0 && errno == EINTR);
     close(*report_fd);
     *report_fd = -1;
+    log_echo_end();
 }
 
 /* --- Standard streams ----------------------------------------------------------------------------------------------
@@ -638,6 +639,23 @@ int user_make_logs(const struct settings *s, struct buf *error)
             buf_printf(error, "'%s' isn't writable: %s", paths[i], strerror(-r));
             return -1;
         }
+    }
+    return 0;
+}
+
+int user_give(const struct settings *s, const char *path, struct buf *error)
+{
+    uid_t uid;
+    gid_t gid;
+    if (geteuid() != 0 || (!s->user && !s->group)) {
+        return 0;
+    }
+    if (find_both(s, &uid, &gid, error) < 0) {
+        return -1;
+    }
+    if (lchown(path, uid, gid) < 0) {
+        buf_printf(error, "Can't give '%s' to user %u, group %u: %s", path, uid, gid, strerror(errno));
+        return -1;
     }
     return 0;
 }

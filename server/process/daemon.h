@@ -71,6 +71,9 @@ int user_become(const struct settings *s, struct buf *error);
  * and opened again. 0, or -1 with a sentence. */
 int user_make_logs(const struct settings *s, struct buf *error);
 
+/* As root, the same for a unix socket: a front end in the workers' group may connect, whatever umask says of others. */
+int user_give(const struct settings *s, const char *path, struct buf *error);
+
 /* "www-data" or "33": 0, or -1 when there is none. A number needs no entry in the user database. */
 int user_find(const char *text, uid_t *uid);
 int user_find_group(const char *text, gid_t *gid);

@@ -1,6 +1,7 @@
 """Pid file, background, umask, captured output: what a Unix daemon does to its process."""
 
 import os
+import pwd
 import signal
 
 import pytest
@@ -60,6 +61,7 @@ def test_daemon_that_cannot_start_tells_its_starter(folder):
     (folder / "raises.py").write_text("raise RuntimeError('no database')\n")
     done = run("-D", "-b", f"127.0.0.1:{free_port()}", "--log-file", "server.log", "raises:app", cwd=folder)
     assert done.returncode == 3
+    assert "RuntimeError: no database" in done.stderr and "[INFO]" not in done.stderr
     assert "no database" in (folder / "server.log").read_text()
 
 
@@ -78,6 +80,40 @@ def test_umask_is_that_of_sockets_alone(server, folder, given, mode):
         os.umask(before)
     assert s.get("/").text == "26"
     assert (folder / "x.sock").stat().st_mode & 0o777 == mode
+
+
+@ours
+@pytest.mark.parametrize("args", [["--capture-output"], ["-R"], ["--preload"]])
+def test_daemon_shows_its_errors_until_it_serves(folder, args):
+    (folder / "raises.py").write_text("raise RuntimeError('no database')\n")
+    args = ["-D", "-p", "x.pid", "--log-file", "server.log", "-b", f"127.0.0.1:{free_port()}", *args]
+    failed = run(*args, "raises:app", cwd=folder)
+    assert failed.returncode == 3 and failed.stderr.count("RuntimeError: no database") == 1
+    if "-R" in args:
+        return  # its output stays open: run() would wait for the daemon's end
+    done = run(*args, "hello:app", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    pid = int((folder / "x.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not command(pid), "it has ended")
+
+
+@ours
+def test_daemon_that_cannot_listen_says_so_once(server, folder):
+    first = server("hello:app")
+    done = run("-D", "-b", f"127.0.0.1:{first.port}", "--log-file", "server.log", "hello:app", cwd=folder)
+    assert done.returncode == 1 and done.stderr.count("already in use") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start workers as another user")
+def test_unix_socket_belongs_to_the_user_of_the_workers(server, folder):
+    """So that a front end in their group may connect."""
+    nobody = pwd.getpwnam("nobody")
+    args = ["--preload", "-u", "nobody", "-g", str(nobody.pw_gid), "-m", "007", "-b", "unix:x.sock", "--access-logfile", "-"]
+    s = server("hello:app", *args, folder=folder)
+    s.get("/")
+    stat = (folder / "x.sock").stat()
+    assert (stat.st_uid, stat.st_gid, stat.st_mode & 0o777) == (nobody.pw_uid, nobody.pw_gid, 0o770)
 
 
 def test_output_of_the_application_goes_where_the_servers_goes(server):
