@@ -5,6 +5,7 @@ unexpected difference fails it, and so does an expected one that is not seen any
 
 import os
 import re
+import signal
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,18 +13,23 @@ from pathlib import Path
 from typing import Callable
 
 import harness
-from harness import REPO, environment
+from harness import REPO, environment, wait_until
 
 PAGE = REPO / "docs" / "migrating-from-gunicorn.md"
 
 Both = namedtuple("Both", "gunicorn cwsgi")
 
 
-def documented():
-    """Name and reason of each difference: first and last cell of the rows under "On purpose"."""
+def rows():
+    """The table under "On purpose", without its head."""
     section = PAGE.read_text().split("\n## On purpose\n")[1].split("\n## ")[0]
-    rows = [[c.strip() for c in line.strip("|").split(" | ")] for line in section.splitlines() if line.startswith("|")]
-    return {row[0].replace("`", ""): row[-1] if len(row) == 4 else "" for row in rows if row[0].strip("- ")}
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def documented():
+    """The names: first cells of the rows."""
+    return {row[0].replace("`", "") for row in rows()}
 
 
 @dataclass
@@ -86,7 +92,7 @@ def same_lines(seen, gunicorn=None, cwsgi=None):
 
 
 def must_be_documented(names):
-    missing = set(names) - set(documented())
+    missing = set(names) - documented()
     assert not missing, f"not in {PAGE.name}: {missing}"
 
 
@@ -118,6 +124,16 @@ def worker_lines(server):
         if pid != server.pid:
             workers.setdefault(pid, []).append(text)
     return list(workers.values())
+
+
+def wait_until_told(workers):
+    """Until they catch the signals that end them in order."""
+
+    def catches(pid):
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1]
+        return int(caught, 16) >> (signal.SIGQUIT - 1) & 1
+
+    wait_until(lambda: all(map(catches, workers)), f"{workers} can be told to go")
 
 
 def exists(path):

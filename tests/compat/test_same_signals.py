@@ -1,14 +1,12 @@
 """Signals: what they do, and the lines of the server log that tell of it."""
 
 import os
-import re
 import signal
-from pathlib import Path
 
 import pytest
 
 from harness import alive, children_of, listening, wait_until
-from sides import exists, log_lines, master_lines, must_be_documented, same, same_lines, worker_lines
+from sides import exists, log_lines, master_lines, must_be_documented, same, same_lines, wait_until_told, worker_lines
 
 READY = "def post_worker_init(worker):\n    worker.log.info('ready')\n"
 TWICE = "on_starting, when_ready after HUP"
@@ -18,13 +16,8 @@ def ready(server, total, alive=None):
     """The workers, once `total` have become ready since the start and `alive` are left."""
     wait_until(lambda: server.log().count("[INFO] ready") >= total, f"{total} workers have become ready")
     workers = server.workers(alive or total)
-    wait_until(lambda: all(catches(pid, signal.SIGQUIT) for pid in workers), "they can be told to go")
+    wait_until_told(workers)
     return workers
-
-
-def catches(pid, number):
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (number - 1) & 1
 
 
 def started(side, *args):

@@ -146,6 +146,7 @@ class Server:
 
     def __init__(self, folder, app, *args, exe=BINARY, env=None, port=None, host="127.0.0.1", tls=None, wait=True):
         self.dir = Path(folder)
+        self.is_gunicorn = os.path.basename(exe) == "gunicorn"
         self.port = port or free_port()
         self.tls = tls
         self.tracebacks_expected = False  # set by tests that make the application fail
@@ -216,7 +217,7 @@ class Server:
     def ready_workers(self, n):
         """The same, once each has loaded the application."""
         pids = self.workers(n)
-        wait_until(lambda: IS_GUNICORN or all(map(has_loop, pids)), "all of them serve")
+        wait_until(lambda: self.is_gunicorn or all(map(has_loop, pids)), "all of them serve")
         return pids
 
     # Talking to it.
