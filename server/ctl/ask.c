@@ -24,12 +24,12 @@ static int set_patience(int fd, unsigned seconds)
     return 0;
 }
 
-int ask_open(struct ask *a, const char *socket_path, int any)
+int ask_open(struct ask *a, const char *path, bool any)
 {
     struct sockaddr_un address;
     struct ucred peer = {0};
     socklen_t len, peer_len = sizeof(peer);
-    int folder, r = runfolder_address(socket_path, &address, &len, &folder);
+    int folder, r = runfolder_address(path, &address, &len, &folder);
     a->fd = -1;
     if (r < 0) {
         return r;

@@ -264,12 +264,9 @@ static int restart(const struct options *o)
 static int top(const struct options *o)
 {
     struct servers all = {0};
-    struct ask a;
     int status = choose(o, &all);
     if (status == CTL_OK) {
-        int r = ask_open(&a, all.list[0].socket, o->instance != NULL);
-        status = r < 0 ? failed("can't talk to the server", r) : top_run(&a);
-        ask_close(&a);
+        status = top_run(all.list[0].socket, o->instance != NULL);
     }
     find_finish(&all);
     return status;

@@ -42,7 +42,7 @@ static bool is_known(const struct servers *all, long pid)
 }
 
 /* Asks who is there. What does not answer is no server, or none of ours. 0 or -ENOMEM. */
-static int add(struct servers *all, const char *socket, int any)
+static int add(struct servers *all, const char *socket, bool any)
 {
     struct ask a;
     struct buf text = {0};
@@ -81,7 +81,7 @@ static int add_folder(struct servers *all, int fd, const char *path)
         if (len < 6 || strcmp(d->d_name + len - 5, ".sock") != 0) {
             continue;
         }
-        r = asprintf(&socket, "%s/%s", path, d->d_name) < 0 ? -ENOMEM : add(all, socket, 0);
+        r = asprintf(&socket, "%s/%s", path, d->d_name) < 0 ? -ENOMEM : add(all, socket, false);
         free(socket);
     }
     closedir(folder);
@@ -191,7 +191,7 @@ void find_keep(struct servers *all, const char *what)
     size_t kept = 0;
     if (what && path && stat(path, &st) == 0 && S_ISSOCK(st.st_mode)) { /* perhaps one that is in none of the folders */
         find_finish(all);
-        add(all, what, 1);
+        add(all, what, true);
         return;
     }
     for (size_t i = 0; i < all->n; i++) {

@@ -69,12 +69,41 @@ static bool wait_for_key(void)
     return told || key == 'q' || key == 'Q';
 }
 
-int top_run(struct ask *a)
+/* Asks, over a new connection if the old one has ended: the server may have been reloaded. 0 or -errno. */
+static int ask(struct ask *a, const char *socket, bool any, struct buf *text)
+{
+    int r = a->fd < 0 ? ask_open(a, socket, any) : 0;
+    r = r < 0 ? r : ask_line(a, "top", ANSWER_SECONDS, text);
+    if (r == -EPIPE || r == -ECONNRESET) {
+        ask_close(a);
+        r = ask_open(a, socket, any);
+        r = r < 0 ? r : ask_line(a, "top", ANSWER_SECONDS, text);
+    }
+    return r;
+}
+
+static int show(struct ask *a, const char *socket, bool any, bool terminal)
+{
+    int r;
+    do {
+        struct buf text = {0};
+        r = ask(a, socket, any, &text);
+        if (r == 0 && terminal) {
+            draw(&text);
+        } else if (r == 0) {
+            fwrite(text.data, 1, text.len, stdout);
+        }
+        buf_finish(&text);
+    } while (r == 0 && terminal && !wait_for_key());
+    return r;
+}
+
+int top_run(const char *socket, bool any)
 {
     struct termios before, quiet;
+    struct ask a = {.fd = -1};
     bool terminal = isatty(STDOUT_FILENO), keys = tcgetattr(STDIN_FILENO, &before) == 0;
     struct sigaction action = {.sa_handler = on_signal};
-    int r = 0;
     if (terminal) {
         sigaction(SIGINT, &action, NULL);
         sigaction(SIGTERM, &action, NULL);
@@ -85,16 +114,7 @@ int top_run(struct ask *a)
         quiet.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
         tcsetattr(STDIN_FILENO, TCSANOW, &quiet);
     }
-    do {
-        struct buf text = {0};
-        r = ask_line(a, "top", ANSWER_SECONDS, &text);
-        if (r == 0 && terminal) {
-            draw(&text);
-        } else if (r == 0) {
-            fwrite(text.data, 1, text.len, stdout);
-        }
-        buf_finish(&text);
-    } while (r == 0 && terminal && !wait_for_key());
+    int r = show(&a, socket, any, terminal);
     if (terminal && keys) {
         tcsetattr(STDIN_FILENO, TCSANOW, &before);
     }
@@ -102,8 +122,9 @@ int top_run(struct ask *a)
         fputs(LEAVE, stdout);
         fflush(stdout);
     }
+    ask_close(&a);
     if (r < 0 && !told) {
-        fprintf(stderr, "cwsgictl: %s\n", r == -EPIPE ? "the server has ended, or was reloaded" : strerror(-r));
+        fprintf(stderr, "cwsgictl: %s\n", r == -ECONNREFUSED || r == -ENOENT ? "the server has ended" : strerror(-r));
     }
     return r == 0 || told ? 0 : 1;
 }

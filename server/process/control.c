@@ -24,13 +24,15 @@
 #define LINE_MAX_LEN 4095
 #define OUT_MAX ((size_t)8 * 1024 * 1024) /* that waits for a client */
 #define LOOK_US UINT64_C(20000)           /* workers do not say that they leave */
-#define PATIENCE_US UINT64_C(60000000)    /* with a client that says nothing, or does not read */
+#define PAUSE_US UINT64_C(1000000)
+#define PATIENCE_US UINT64_C(60000000) /* with a client that says nothing, or does not read */
 
 struct control {
     struct pidfile *lock; /* owned; NULL: we have no name, and no socket */
     char *path, *link;    /* owned: of the socket; of the link to it in the user's folder; NULL: none */
     int fd;               /* owned; -1: none */
     mode_t mode;
+    uint64_t pause_us; /* until then nobody is accepted: descriptors are short */
     struct client clients[CONTROL_CLIENTS];
 };
 
@@ -351,9 +353,14 @@ static struct client *free_client(struct control *c)
 static void accept_clients(struct control *c, uint64_t now)
 {
     struct client *k;
-    while (c->fd >= 0 && (k = free_client(c))) {
+    if (now >= c->pause_us) {
+        c->pause_us = 0;
+    }
+    while (c->fd >= 0 && c->pause_us == 0 && (k = free_client(c))) {
         int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
+            bool short_of_something = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+            c->pause_us = short_of_something ? now + PAUSE_US : 0;
             return;
         }
         if (!may_talk(c, fd)) {
@@ -439,14 +446,14 @@ void control_await(const struct control *c, struct news *news)
         room |= k->fd < 0;
         news_add(news, k->fd, (short)(POLLIN | (k->out.len > 0 ? POLLOUT : 0)));
     }
-    if (room) {
+    if (room && c->pause_us == 0) {
         news_add(news, c->fd, POLLIN);
     }
 }
 
 uint64_t control_deadline(const struct control *c)
 {
-    uint64_t at = 0;
+    uint64_t at = c ? c->pause_us : 0;
     for (size_t i = 0; c && i < CONTROL_CLIENTS; i++) {
         uint64_t due = c->clients[i].fd >= 0 ? c->clients[i].deadline_us : 0;
         if (c->clients[i].fd >= 0 && c->clients[i].waiting == WAITS_FOR_WORKERS) {
