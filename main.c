@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "python/configfile.h"
@@ -15,10 +16,10 @@
 #include "python/stacks.h"
 #include "python/venv.h"
 #include "server/base/buf.h"
+#include "server/base/linefd.h"
 #include "server/base/log.h"
 #include "server/base/runfolder.h"
 #include "server/base/scoreboard.h"
-#include "server/base/sink.h"
 #include "server/base/statsd.h"
 #include "server/base/syslog.h"
 #include "server/config/cli.h"
@@ -30,6 +31,7 @@
 #include "server/process/control.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
+#include "server/process/logrotate.h"
 #include "server/process/master.h"
 #include "server/process/preload.h"
 #include "server/process/reexec.h"
@@ -266,14 +268,17 @@ static int open_statsd(struct program *p, struct buf *error)
 static int open_log(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
-    if (user_make_logs(s, error) < 0) {
+    if (logrotate_check(s, error) < 0 || user_make_logs(s, error) < 0) {
         return refuse(p, error);
     }
     bool checking = s->check_config || s->print_config; /* who checks reads it here, in a reload the master */
-    int r = checking && strcmp(s->errorlog, "-") != 0 ? sink_open_file(s->errorlog) : 0;
+    int r = checking && strcmp(s->errorlog, "-") != 0 ? linefd_open_file(s->errorlog) : 0;
     if (r > 0) {
         close(r);
     }
+    log_set_form(strcasecmp(s->log_format, "json") == 0    ? LOG_FORM_JSON
+                 : strcasecmp(s->log_format, "plain") == 0 ? LOG_FORM_PLAIN
+                                                           : LOG_FORM_AUTO);
     r = r < 0 ? r : log_open(checking ? "-" : s->errorlog, settings_log_level(s));
     if (r < 0) {
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));
@@ -284,7 +289,7 @@ static int open_log(struct program *p, struct buf *error)
     }
     settings_warn(s);
     if (s->accesslog && strcmp(s->accesslog, "-") != 0) {
-        int fd = sink_open_file(s->accesslog); /* the workers open it: here only to tell in time that they can */
+        int fd = linefd_open_file(s->accesslog); /* the workers open it: here only to tell in time that they can */
         if (fd < 0) {
             buf_printf(error, "'%s' isn't writable: %s", s->accesslog, strerror(-fd));
             return refuse(p, error);
@@ -691,6 +696,7 @@ static void execute(struct program *p)
     struct handover h;
     handover_init(&h);
     struct buf counts = {0};
+    log_tend(true); /* what the next image does not know of */
     int r = master_hand_over(p->master, &h);
     h.listeners = p->listeners;
     if (!h.newborn) {

@@ -1,8 +1,6 @@
 #include "wsgi/errors.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "server/base/buf.h"
 #include "server/base/log.h"
@@ -24,22 +22,6 @@ PyObject *errors_new(const struct module_state *s)
     return s->errors->tp_alloc(s->errors, 0);
 }
 
-/* What cannot be written is dropped, as the log itself does it. */
-static void put(const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(log_fd(), data, len);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return;
-        }
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
 /* Writes the first `len` bytes out. The buffer is taken away meanwhile: others may write while we wait. */
 static void put_out(struct errors *e, size_t len)
 {
@@ -50,7 +32,7 @@ static void put_out(struct errors *e, size_t len)
         len = mine.len; /* no memory to keep the rest: out with it */
     }
     Py_BEGIN_ALLOW_THREADS;
-    put(mine.data, len);
+    log_foreign(mine.data, len);
     Py_END_ALLOW_THREADS;
     if (!e->partial.data) {
         mine.len = 0;
@@ -137,7 +119,9 @@ static void dealloc(PyObject *object)
     PyTypeObject *type = Py_TYPE(object);
     struct errors *e = self_of(object);
 
-    put(e->partial.data, e->partial.len);
+    if (e->partial.len > 0) {
+        log_foreign(e->partial.data, e->partial.len);
+    }
     buf_finish(&e->partial);
     type->tp_free(object);
     Py_DECREF(type);

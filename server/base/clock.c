@@ -1,4 +1,4 @@
-/* clock.c - the time, and its two text forms made once a second. */
+/* clock.c - the time, and its text forms made once a second. */
 #include "server/base/clock.h"
 
 #include <stdio.h>
@@ -13,6 +13,7 @@ void clock_update(struct clock *c)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    c->ms = (unsigned short)(ts.tv_nsec / 1000000);
     if (ts.tv_sec == c->now) {
         return;
     }
@@ -33,6 +34,20 @@ void clock_update(struct clock *c)
              tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
     memcpy(c->log_time, text, CLOCK_LOG_TIME_LEN);
     c->log_time[CLOCK_LOG_TIME_LEN] = '\0';
+
+    snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03u%c%02ld:%02ld", tm.tm_year + 1900, tm.tm_mon + 1,
+             tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, c->ms, offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
+    memcpy(c->iso_time, text, CLOCK_ISO_LEN);
+    c->iso_time[CLOCK_ISO_LEN] = '\0';
+}
+
+size_t clock_iso(const struct clock *c, char text[CLOCK_ISO_LEN])
+{
+    memcpy(text, c->iso_time, CLOCK_ISO_LEN);
+    text[20] = (char)('0' + c->ms / 100);
+    text[21] = (char)('0' + c->ms / 10 % 10);
+    text[22] = (char)('0' + c->ms % 10);
+    return CLOCK_ISO_LEN;
 }
 
 time_t clock_next(const char *text, time_t now)

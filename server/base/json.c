@@ -49,6 +49,12 @@ static unsigned decode(const unsigned char *p, size_t left, size_t *used)
     return c;
 }
 
+/* ASCII that stands for itself: most of what there is. */
+static bool is_simple(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 static bool is_plain(unsigned c)
 {
     bool control = c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x2028 || c == 0x2029;
@@ -71,7 +77,13 @@ int json_escape(struct buf *out, const void *bytes, size_t len)
 {
     const unsigned char *p = bytes;
     size_t from = 0, at = 0; /* what lies between them is plain and still to be copied */
-    while (at < len) {
+    for (;;) {
+        while (at < len && is_simple(p[at])) {
+            at++;
+        }
+        if (at == len) {
+            break;
+        }
         size_t used;
         unsigned c = decode(p + at, len - at, &used);
         if (is_plain(c) && c != BAD) {

@@ -3,64 +3,63 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/clock.h"
+#include "server/base/linefd.h"
 #include "server/base/log.h"
 #include "server/base/syslog.h"
 
-#define FLUSH_AT (64 * 1024) /* so much waits at most for the end of the loop's turn */
+#define FLUSH_AT (64 * 1024)              /* so much waits at most for the end of the loop's turn */
+#define PENDING_MAX ((size_t)1024 * 1024) /* so much waits for a reader that is slow */
+#define LOOK_US UINT64_C(500000)          /* how often the path is compared with the file: twice a second */
+#define QUIET_US UINT64_C(10000000)       /* trouble that comes and goes is not told of more often */
+#define FAREWELL_MS 200                   /* for a slow reader to take the rest when we close */
 
 struct sink {
-    char *path;                /* owned; NULL: std_fd */
-    int fd;                    /* owned, unless it is std_fd; -1: only syslog has the lines */
+    char *path;                /* owned; NULL: a standard stream, or nowhere */
+    struct linefd out;         /* fd -1: only syslog or the writer has the lines */
     struct syslog *syslog;     /* borrowed; NULL: none */
     struct log_writer *writer; /* borrowed; NULL: none */
     struct buf lines;
-    bool cut;              /* the last line that reached the file is not complete */
-    unsigned long dropped; /* bytes that could not be written since the last success */
+    size_t whole;        /* of `lines`: those that sink_added has seen */
+    size_t written;      /* bytes, since sink_reset_written */
+    size_t copied;       /* of `lines`: those that syslog has had already */
+    bool blocked;        /* its reader is slow: what is there waits for the next flush */
+    bool midline;        /* the last byte that was taken is no line's end: what comes next in `lines` is its rest */
+    bool cut;            /* ... but that rest is lost */
+    bool astray;         /* `path` is another file's, and cannot be opened */
+    bool troubled;       /* lines were lost, and no number was given yet */
+    bool told;           /* ... but the log says that it is so */
+    unsigned long lost;  /* lines, since the log last gave a number */
+    uint64_t told_us;    /* when the log last said something */
+    uint64_t look_at_us; /* when the path is looked at again */
 };
 
-/* Makes the directories above the last component of `path`. 0 or -errno. */
-static int make_parents(const char *path)
+static const char *name_of(const struct sink *s)
 {
-    char *copy = strdup(path);
-    if (!copy) {
-        return -ENOMEM;
-    }
-    int r = 0;
-    for (char *p = strchr(copy + 1, '/'); p && r == 0; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(copy, 0755) < 0 && errno != EEXIST) {
-            r = -errno;
-        }
-        *p = '/';
-    }
-    free(copy);
-    return r;
+    return s->path ? s->path : "on a standard stream";
 }
 
-int sink_open_file(const char *path)
+static unsigned long count_lines(const char *p, size_t len)
 {
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY;
-    int fd = open(path, flags, 0666);
-    if (fd < 0 && errno == ENOENT && path[0] != '\0') {
-        int r = make_parents(path);
-        if (r < 0) {
-            return r;
-        }
-        fd = open(path, flags, 0666);
+    unsigned long n = 0;
+    for (const char *end = p + len; p < end && (p = memchr(p, '\n', (size_t)(end - p))); p++) {
+        n++;
     }
-    return fd < 0 ? -errno : fd;
+    return n;
 }
+
+/* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 int sink_make_file(const char *path, uid_t uid, gid_t gid)
 {
-    int r = make_parents(path);
+    int r = linefd_make_parents(path);
     if (r < 0) {
         return r;
     }
@@ -80,20 +79,22 @@ int sink_open(struct sink **out, const char *path, int std_fd)
         return -ENOMEM;
     }
     int r = -ENOMEM;
-    s->fd = std_fd;
-    if (!path) {
-        s->fd = -1;
-    } else if (strcmp(path, "-") != 0) {
+    s->out.fd = -1;
+    if (path && strcmp(path, "-") == 0) {
+        linefd_borrow(&s->out, std_fd);
+    } else if (path) {
         s->path = strdup(path);
         if (!s->path) {
             goto fail;
         }
-        s->fd = sink_open_file(path);
-        if (s->fd < 0) {
-            r = s->fd;
+        int fd = linefd_open_file(path);
+        if (fd < 0) {
+            r = fd;
             goto fail;
         }
+        linefd_own(&s->out, fd);
     }
+    s->look_at_us = clock_mono_us() + LOOK_US;
     *out = s;
     return 0;
 
@@ -108,13 +109,32 @@ void sink_close(struct sink *s)
     if (!s) {
         return;
     }
-    sink_flush(s);
-    if (s->path) {
-        close(s->fd);
+    if (sink_flush(s)) {
+        struct pollfd p = {.fd = s->out.fd, .events = POLLOUT};
+        poll(&p, 1, FAREWELL_MS);
+        sink_flush(s);
     }
+    s->lost += count_lines(s->lines.data, s->lines.len);
+    if (s->lost > 0) {
+        log_error("%lu lines of the access log %s were lost: it could not be written", s->lost, name_of(s));
+    }
+    linefd_close(&s->out);
     buf_finish(&s->lines);
     free(s->path);
     free(s);
+}
+
+/* 0 or -errno, and then the old file stays. */
+static int open_again(struct sink *s)
+{
+    int fd = linefd_open_file(s->path);
+    if (fd < 0) {
+        return fd;
+    }
+    linefd_close(&s->out);
+    linefd_own(&s->out, fd);
+    s->cut = false; /* that was in the old file */
+    return 0;
 }
 
 int sink_reopen(struct sink *s)
@@ -123,18 +143,7 @@ int sink_reopen(struct sink *s)
         return 0;
     }
     sink_flush(s);
-    int fd = sink_open_file(s->path);
-    if (fd < 0) {
-        return fd;
-    }
-    close(s->fd);
-    s->fd = fd;
-    return 0;
-}
-
-int sink_fd(const struct sink *s)
-{
-    return s->fd;
+    return open_again(s);
 }
 
 void sink_copy(struct sink *s, struct syslog *to)
@@ -147,9 +156,9 @@ void sink_divert(struct sink *s, struct log_writer *to)
     s->writer = to;
 }
 
-static void copy_lines(const struct sink *s)
+static void copy_lines(struct sink *s)
 {
-    const char *p = s->lines.data, *end = p + s->lines.len;
+    const char *p = s->lines.data + s->copied, *end = s->lines.data + s->lines.len;
     while (p < end) {
         const char *line_end = memchr(p, '\n', (size_t)(end - p));
         line_end = line_end ? line_end : end;
@@ -161,52 +170,146 @@ static void copy_lines(const struct sink *s)
         }
         p = line_end + 1;
     }
+    s->copied = s->lines.len;
+}
+
+/* --- Trouble: requests are never held up by a log; what it does not take is counted ------------------------------- */
+
+static void lose(struct sink *s, unsigned long lines, int error)
+{
+    uint64_t now = clock_mono_us();
+    s->lost += lines;
+    s->troubled = true;
+    if (!s->told && (s->told_us == 0 || now - s->told_us >= QUIET_US)) {
+        s->told = true;
+        s->told_us = now;
+        log_error("Cannot write to the access log %s: %s; requests are served on, their lines are counted and dropped",
+                  name_of(s), error == -EAGAIN ? "its reader is too slow" : strerror(-error));
+    }
+}
+
+static void recover(struct sink *s)
+{
+    uint64_t now = clock_mono_us();
+    if (!s->told && now - s->told_us < QUIET_US) {
+        return; /* it comes and goes: one number for all of it, later */
+    }
+    log_warning("The access log %s can be written again; %lu lines were lost", name_of(s), s->lost);
+    s->troubled = s->told = false;
+    s->told_us = now;
+    s->lost = 0;
+}
+
+/* --- Writing ------------------------------------------------------------------------------------------------------ */
+
+size_t sink_written(const struct sink *s)
+{
+    return s->written;
+}
+
+void sink_reset_written(struct sink *s)
+{
+    s->written = 0;
+}
+
+struct buf *sink_lines(struct sink *s)
+{
+    return &s->lines;
+}
+
+void sink_added(struct sink *s, int r)
+{
+    if (r < 0) {
+        lose(s, 1, r);
+    } else if (s->blocked && s->lines.len > PENDING_MAX) {
+        lose(s, count_lines(s->lines.data + s->whole, s->lines.len - s->whole), -EAGAIN);
+        s->lines.len = s->whole;
+    }
+    s->whole = s->lines.len;
+    if (s->lines.len > FLUSH_AT && !s->blocked) {
+        sink_flush(s);
+    }
 }
 
 void sink_append(struct sink *s, const char *data, size_t len)
 {
-    if (s->lines.len > 0 && s->lines.len + len > FLUSH_AT) {
-        sink_flush(s);
+    sink_added(s, buf_append(&s->lines, data, len));
+}
+
+static void drop(struct sink *s, size_t len)
+{
+    buf_consume(&s->lines, len);
+    s->whole = s->lines.len;
+    s->copied = s->copied > len ? s->copied - len : 0;
+}
+
+/* A file that was moved, removed or replaced is followed within a second, without a signal. */
+static void follow_path(struct sink *s)
+{
+    uint64_t now = clock_mono_us();
+    if (!s->path || now < s->look_at_us) {
+        return;
     }
-    if (buf_append(&s->lines, data, len) < 0) {
-        s->dropped += len;
+    s->look_at_us = now + LOOK_US;
+    if (linefd_is_stale(&s->out, s->path)) {
+        int r = open_again(s);
+        if (r < 0 && !s->astray) {
+            log_error("The access log %s was moved or removed, and cannot be made again: %s; lines go to the old file",
+                      s->path, strerror(-r));
+        }
+        s->astray = r < 0;
     }
 }
 
-void sink_flush(struct sink *s)
+/* Writes as much as goes. 0 or why not all. */
+static int write_lines(struct sink *s)
 {
+    int error = 0;
+    if (s->cut) {
+        if (linefd_write(&s->out, "\n", 1, &error) == 0) {
+            return error;
+        }
+        s->cut = s->midline = false;
+    }
+    size_t done = linefd_write(&s->out, s->lines.data, s->lines.len, &error);
+    if (done > 0) {
+        s->midline = s->lines.data[done - 1] != '\n';
+        s->written += done;
+        drop(s, done);
+    }
+    return error;
+}
+
+bool sink_flush(struct sink *s)
+{
+    s->blocked = false;
     if (s->lines.len == 0) {
-        return;
+        return false;
     }
     if (s->syslog || s->writer) {
         copy_lines(s);
     }
-    size_t done = s->fd < 0 ? s->lines.len : 0;
-    if (s->cut && write(s->fd, "\n", 1) == 1) {
-        s->cut = false; /* what follows is not taken for the rest of that line */
+    if (s->out.fd < 0) {
+        drop(s, s->lines.len);
+        return false;
     }
-    while (done < s->lines.len) {
-        ssize_t n = write(s->fd, s->lines.data + done, s->lines.len - done);
-        if (n < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            break;
-        }
-        done += (size_t)n;
+    follow_path(s);
+    int error;
+    while ((error = write_lines(s)) == -EMSGSIZE) { /* a line that is longer than this pipe could ever take */
+        const char *end = memchr(s->lines.data, '\n', s->lines.len);
+        drop(s, end ? (size_t)(end - s->lines.data) + 1 : s->lines.len);
+        lose(s, 1, error);
     }
-    /* Requests are never held up by a log: what a full disk or a full pipe does not take is lost, and told of. */
-    if (done < s->lines.len) {
-        if (s->dropped == 0) {
-            log_error("Cannot write to the access log %s: %s; lines are dropped until it can be written again",
-                      s->path ? s->path : "on a standard stream", strerror(errno));
-        }
-        s->dropped += s->lines.len - done;
-        s->cut |= done > 0 && s->lines.data[done - 1] != '\n';
-    } else if (s->dropped > 0) {
-        log_warning("The access log %s can be written again; %lu bytes were lost",
-                    s->path ? s->path : "on a standard stream", s->dropped);
-        s->dropped = 0;
+    if (error == -EAGAIN) {
+        s->blocked = true;
+        return true;
     }
-    s->lines.len = 0;
+    if (error < 0) {
+        lose(s, count_lines(s->lines.data, s->lines.len), error);
+        s->cut |= s->midline;
+        drop(s, s->lines.len);
+    } else if (s->troubled) {
+        recover(s);
+    }
+    return false;
 }

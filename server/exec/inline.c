@@ -177,6 +177,7 @@ static void step(struct inline_executor *e, struct exchange *x)
             give_back(e, x, false); /* the client left before the application saw the request */
             return;
         }
+        exchange_note(x, &x->begun_us);
         result = call(e, x, BEGIN);
         if (result != APP_FAILED) { /* else what there is must not begin an answer that cannot be completed */
             exchange_send(x);

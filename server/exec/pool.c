@@ -182,6 +182,7 @@ static bool call(struct runner *r, struct exchange *x)
 {
     struct pool *p = r->pool;
     struct app *app = p->app;
+    exchange_note(x, &x->begun_us);
     enum app_result result = app->begin(app, x);
 
     /* PEP 3333: each piece is sent before the next one is asked for. */

@@ -4,35 +4,74 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
-#include "server/base/clock.h"
+#include "server/base/json.h"
+#include "server/http/atoms.h"
 #include "server/http/exchange.h"
-#include "server/net/peer.h"
 
-#define UNKNOWN '?'     /* an atom that is none prints "-" */
-#define CLIENT_LEFT 499 /* as nginx writes it: gone before there was an answer */
+#define COMBINED "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\""
 
-enum step_kind { STEP_TEXT, STEP_ATOM, STEP_REQUEST_HEADER, STEP_RESPONSE_HEADER, STEP_VARIABLE };
+/* The fields of json and logfmt, in order. */
+static const struct {
+    const char *name, *atom;
+} FIELDS[] = {
+    {"time", "time"},
+    {"client", "h"},
+    {"user", "u"},
+    {"method", "m"},
+    {"target", "target"},
+    {"protocol", "version"},
+    {"status", "s"},
+    {"bytes", "b"},
+    {"bytes_in", "bytes_in"},
+    {"duration_us", "D"},
+    {"queue_us", "queue_us"},
+    {"ttfb_us", "ttfb_us"},
+    {"referer", "f"},
+    {"user_agent", "a"},
+    {"request_id", "request_id"},
+    {"connection", "conn"},
+    {"connection_requests", "conn_requests"},
+    {"tls", "tls"},
+    {"cipher", "cipher"},
+    {"worker", "worker"},
+    {"pid", "pid"},
+};
+#define N_FIELDS (sizeof(FIELDS) / sizeof(FIELDS[0]))
 
 struct step {
-    enum step_kind kind;
-    char atom;       /* of STEP_ATOM */
-    struct str text; /* of the others, in `format` */
+    atom_get *get;   /* NULL: `text` as it is */
+    struct str text; /* in `format`: to be printed, of a field before its value; else what `get` is asked for */
 };
+
+enum style { STYLE_TEXT, STYLE_OBJECT, STYLE_JSON, STYLE_LOGFMT };
 
 struct accesslog {
-    char *format;       /* owned */
+    enum style style;
+    bool times;
+    char *format;       /* owned: what the steps' texts lie in */
     struct step *steps; /* owned */
     size_t n;
+    unsigned worker;
+    long pid;
+    char start[ATOM_START + 1];
 };
 
+/* --- Compiling ---------------------------------------------------------------------------------------------------- */
+
+static struct value get_unknown(struct finished *f, struct str argument)
+{
+    (void)f, (void)argument;
+    return (struct value){.kind = VALUE_NONE};
+}
+
 /* One "%(...)s" at `p`, which stands behind "%(". Returns where it ends, or NULL when it is none. */
-static const char *compile_atom(const char *p, struct step *step)
+static const char *compile_atom(struct accesslog *a, const char *p, struct step *step)
 {
     const char *close = strchr(p, ')');
     if (!close || !isalpha((unsigned char)close[1])) {
@@ -40,53 +79,31 @@ static const char *compile_atom(const char *p, struct step *step)
     }
     if (*p == '{') {
         const char *brace = memchr(p, '}', (size_t)(close - p));
-        if (!brace || brace + 2 != close) {
-            step->kind = STEP_ATOM;
-            step->atom = UNKNOWN;
-            return close + 2;
-        }
-        step->text = (struct str){p + 1, (size_t)(brace - p - 1)};
-        switch (brace[1]) {
-        case 'i':
-            step->kind = STEP_REQUEST_HEADER;
-            break;
-        case 'o':
-            step->kind = STEP_RESPONSE_HEADER;
-            break;
-        case 'e':
-            step->kind = STEP_VARIABLE;
-            break;
-        default:
-            step->kind = STEP_ATOM;
-            step->atom = UNKNOWN;
-            break;
+        if (brace && brace + 2 == close) {
+            step->get = atom_find_braced(brace[1]);
+            step->text = (struct str){p + 1, (size_t)(brace - p - 1)};
         }
     } else {
-        step->kind = STEP_ATOM;
-        step->atom = close - p == 1 ? *p : UNKNOWN;
+        step->get = atom_find((struct str){p, (size_t)(close - p)}, &a->times);
+    }
+    if (!step->get) {
+        step->get = get_unknown;
     }
     return close + 2; /* the conversion letter is always printed as text */
 }
 
-struct accesslog *accesslog_create(const char *format)
+static int compile_text(struct accesslog *a, const char *format)
 {
-    struct accesslog *a = calloc(1, sizeof(*a));
-    size_t len = strlen(format);
-    if (!a) {
-        return NULL;
-    }
     a->format = strdup(format);
-    a->steps = calloc(len + 1, sizeof(*a->steps)); /* every step stands for at least one character */
-    if (!a->format || !a->steps) {
-        accesslog_destroy(a);
-        return NULL;
+    if (!a->format) {
+        return -ENOMEM;
     }
     const char *p = a->format, *text = p;
     while (*p) {
-        struct step step = {.kind = STEP_TEXT};
+        struct step step = {0};
         const char *next = NULL;
         if (p[0] == '%' && p[1] == '(') {
-            next = compile_atom(p + 2, &step);
+            next = compile_atom(a, p + 2, &step);
         } else if (p[0] == '%' && p[1] == '%') {
             step.text = (struct str){p, 1};
             next = p + 2;
@@ -96,13 +113,74 @@ struct accesslog *accesslog_create(const char *format)
             continue;
         }
         if (p > text) {
-            a->steps[a->n++] = (struct step){.kind = STEP_TEXT, .text = {text, (size_t)(p - text)}};
+            a->steps[a->n++] = (struct step){.text = {text, (size_t)(p - text)}};
         }
         a->steps[a->n++] = step;
         p = text = next;
     }
     if (p > text) {
-        a->steps[a->n++] = (struct step){.kind = STEP_TEXT, .text = {text, (size_t)(p - text)}};
+        a->steps[a->n++] = (struct step){.text = {text, (size_t)(p - text)}};
+    }
+    return 0;
+}
+
+/* The text before each value, of all fields one behind the other: {"time": or time= first, then ,"name": or name= */
+static int compile_fields(struct accesslog *a)
+{
+    bool json = a->style == STYLE_JSON;
+    size_t ends[N_FIELDS], from = 0;
+    struct buf names = {0};
+    int r = 0;
+    for (size_t i = 0; i < N_FIELDS && r == 0; i++) {
+        const char *first = json ? "{\"" : "", *others = json ? ",\"" : " ";
+        r = buf_printf(&names, "%s%s%s", i > 0 ? others : first, FIELDS[i].name, json ? "\":" : "=");
+        ends[i] = names.len;
+    }
+    a->format = names.data; /* ours now */
+    for (size_t i = 0; i < N_FIELDS && r == 0; i++) {
+        a->steps[a->n++] = (struct step){.get = atom_find(str_of(FIELDS[i].atom), &a->times),
+                                         .text = {a->format + from, ends[i] - from}};
+        from = ends[i];
+    }
+    return r;
+}
+
+static enum style style_of(const char *format)
+{
+    size_t len = strlen(format);
+    if (strcmp(format, "json") == 0) {
+        return STYLE_JSON;
+    }
+    if (strcmp(format, "logfmt") == 0) {
+        return STYLE_LOGFMT;
+    }
+    return len >= 2 && format[0] == '{' && format[len - 1] == '}' ? STYLE_OBJECT : STYLE_TEXT;
+}
+
+struct accesslog *accesslog_create(const char *format, unsigned worker)
+{
+    struct accesslog *a = calloc(1, sizeof(*a));
+    if (!a) {
+        return NULL;
+    }
+    a->worker = worker;
+    a->pid = (long)getpid();
+    uint64_t start;
+    if (getrandom(&start, sizeof(start), GRND_NONBLOCK) != (ssize_t)sizeof(start)) {
+        start = (uint64_t)a->pid << 32 | worker; /* just after the system's start */
+    }
+    snprintf(a->start, sizeof(a->start), "%016" PRIx64, start);
+    a->style = style_of(format);
+    bool fields = a->style == STYLE_JSON || a->style == STYLE_LOGFMT;
+    if (strcmp(format, "combined") == 0) {
+        format = COMBINED;
+    }
+    /* every step of a text stands for at least one character */
+    a->steps = calloc(fields ? N_FIELDS : strlen(format) + 1, sizeof(*a->steps));
+    int r = !a->steps ? -ENOMEM : fields ? compile_fields(a) : compile_text(a, format);
+    if (r < 0) {
+        accesslog_destroy(a);
+        return NULL;
     }
     return a;
 }
@@ -116,12 +194,29 @@ void accesslog_destroy(struct accesslog *a)
     }
 }
 
+bool accesslog_wants_times(const struct accesslog *a)
+{
+    return a->times;
+}
+
+/* --- Printing ----------------------------------------------------------------------------------------------------- */
+
+/* As buf_append, without a call where there is room: a line is made of some fifty pieces. */
+static inline int put(struct buf *out, const char *p, size_t len)
+{
+    if (out->cap - out->len < len) {
+        return buf_append(out, p, len);
+    }
+    memcpy(out->data + out->len, p, len);
+    out->len += len;
+    return 0;
+}
+
 static bool is_plain(unsigned char c)
 {
     return c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
 }
 
-/* What came from outside. */
 static int put_escaped(struct buf *out, struct str s)
 {
     size_t from = 0;
@@ -129,9 +224,9 @@ static int put_escaped(struct buf *out, struct str s)
         if (i < s.len && is_plain((unsigned char)s.p[i])) {
             continue;
         }
-        int r = buf_append(out, s.p + from, i - from);
+        int r = put(out, s.p + from, i - from);
         if (r == 0 && i < s.len) {
-            r = s.p[i] == '"' ? buf_append(out, "\\\"", 2) : buf_printf(out, "\\x%02X", (unsigned char)s.p[i]);
+            r = s.p[i] == '"' ? put(out, "\\\"", 2) : buf_printf(out, "\\x%02X", (unsigned char)s.p[i]);
         }
         if (r < 0) {
             return r;
@@ -141,212 +236,133 @@ static int put_escaped(struct buf *out, struct str s)
     return 0;
 }
 
-static int put_or_dash(struct buf *out, struct str s)
-{
-    return s.len ? put_escaped(out, s) : buf_append(out, "-", 1);
-}
-
 static int put_number(struct buf *out, uint64_t n)
 {
-    char digits[24], *p = digits + sizeof(digits);
-    do {
-        *--p = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    return buf_append(out, p, (size_t)(digits + sizeof(digits) - p));
+    char digits[20];
+    return put(out, digits, atom_spell_number(digits, n));
 }
 
-static struct str header_value(const struct request *r, enum header_id id)
+/* What came from outside. */
+static int put_client(struct buf *out, enum style style, struct str s)
 {
-    const struct header *h = request_header(r, id);
-    return h ? h->value : STR("");
+    return style == STYLE_TEXT ? put_escaped(out, s) : json_escape(out, s.p, s.len);
 }
 
-/* Of several the last, as in gunicorn: the one that the nearest proxy has added. */
-static struct str header_by_name(const struct request *r, struct str name)
+/* "GET /path HTTP/1.1" */
+static int put_request_line(struct buf *out, enum style style, const struct exchange *x)
 {
-    for (size_t i = r->n_headers; i > 0; i--) {
-        if (str_ieq(r->headers[i - 1].name, name)) {
-            return r->headers[i - 1].value;
+    char version[VERSION_LEN];
+    atom_spell_version(version, x);
+    int r = put_client(out, style, x->request.method);
+    r = r < 0 ? r : put(out, " ", 1);
+    r = r < 0 ? r : put_client(out, style, x->request.target);
+    r = r < 0 ? r : put(out, " ", 1);
+    return r < 0 ? r : put(out, version, sizeof(version));
+}
+
+/* Without quotes. */
+static int put_value(struct buf *out, enum style style, const struct value *v, const struct exchange *x)
+{
+    switch (v->kind) {
+    case VALUE_NUMBER:
+        return put_number(out, v->number);
+    case VALUE_OWN:
+        return put(out, v->text.p, v->text.len);
+    case VALUE_CLIENT:
+        return put_client(out, style, v->text);
+    case VALUE_REQUEST:
+        return put_request_line(out, style, x);
+    case VALUE_NONE:
+        break;
+    }
+    return put(out, "-", 1);
+}
+
+static int put_quoted(struct buf *out, const struct value *v, const struct exchange *x)
+{
+    int r = put(out, "\"", 1);
+    r = r < 0 ? r : put_value(out, STYLE_JSON, v, x);
+    return r < 0 ? r : put(out, "\"", 1);
+}
+
+static int put_json_field(struct buf *out, struct str name, const struct value *v, const struct exchange *x)
+{
+    int r = put(out, name.p, name.len);
+    if (r == 0 && v->kind == VALUE_NONE) {
+        r = put(out, "null", 4);
+    } else if (r == 0) {
+        r = v->kind == VALUE_NUMBER ? put_number(out, v->number) : put_quoted(out, v, x);
+    }
+    return r;
+}
+
+/* Needs no quotes in logfmt. */
+static bool is_word(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\') {
+            return false;
         }
     }
-    return STR("");
+    return s.len > 0;
 }
 
-/* The user of "Authorization: Basic ..." (RFC 7617), or "-". */
-static int put_user(struct buf *out, const struct request *r)
+static int put_logfmt_field(struct buf *out, struct str name, const struct value *v, const struct exchange *x)
 {
-    struct str value = header_value(r, HEADER_AUTHORIZATION);
-    unsigned char text[384];
-    if (value.len < 7 || value.len > 500 || strncasecmp(value.p, "basic ", 6) != 0) {
-        return buf_append(out, "-", 1);
+    int r = put(out, name.p, name.len);
+    if (r == 0) {
+        bool plain = v->kind == VALUE_NUMBER || is_word(v->text);
+        r = plain ? put_value(out, STYLE_JSON, v, x) : put_quoted(out, v, x);
     }
-    int n = EVP_DecodeBlock(text, (const unsigned char *)value.p + 6, (int)value.len - 6);
-    const char *colon = n > 0 ? memchr(text, ':', (size_t)n) : NULL;
-    return put_or_dash(out, colon ? (struct str){(char *)text, (size_t)(colon - (char *)text)} : STR(""));
+    return r;
 }
 
-#define VERSION_LEN 8
-
-static void spell_version(char text[VERSION_LEN], const struct request *r)
+static int put_fields(const struct accesslog *a, struct buf *out, struct finished *f)
 {
-    memcpy(text, "HTTP/x.y", VERSION_LEN);
-    text[5] = (char)('0' + r->major);
-    text[7] = (char)('0' + r->minor);
-}
-
-/* A WSGI variable, as far as it is known without Python: what comes from the request. */
-static int put_variable(struct buf *out, const struct exchange *x, struct str name)
-{
-    const struct request *r = &x->request;
-    if (name.len > 5 && strncasecmp(name.p, "HTTP_", 5) == 0) {
-        char header[128];
-        size_t n = name.len - 5;
-        if (n > sizeof(header)) {
-            return buf_append(out, "-", 1);
-        }
-        for (size_t i = 0; i < n; i++) {
-            header[i] = name.p[5 + i] == '_' ? '-' : name.p[5 + i];
-        }
-        struct str value = header_by_name(r, (struct str){header, n});
-        if (value.len == 0 && r->aliases) {
-            value = header_by_name(r, (struct str){name.p + 5, n});
-        }
-        return put_or_dash(out, value);
-    }
-    char protocol[VERSION_LEN], server_port[8], remote_port[8];
-    spell_version(protocol, r);
-    snprintf(server_port, sizeof(server_port), "%u", x->peer->server_port);
-    snprintf(remote_port, sizeof(remote_port), "%u", x->peer->port);
-    const struct {
-        struct str name, value;
-    } known[] = {
-        {STR("REQUEST_METHOD"), r->method},
-        {STR("PATH_INFO"), r->path},
-        {STR("RAW_URI"), r->target},
-        {STR("QUERY_STRING"), r->query},
-        {STR("REMOTE_ADDR"), str_of(x->peer->addr)},
-        {STR("SERVER_NAME"), str_of(x->peer->server_addr)},
-        {STR("CONTENT_TYPE"), header_value(r, HEADER_CONTENT_TYPE)},
-        {STR("CONTENT_LENGTH"), header_value(r, HEADER_CONTENT_LENGTH)},
-        {STR("SERVER_PROTOCOL"), {protocol, sizeof(protocol)}},
-        {STR("SERVER_PORT"), str_of(server_port)},
-        {STR("REMOTE_PORT"), x->peer->port ? str_of(remote_port) : STR("")},
-        {STR("wsgi.url_scheme"), r->https ? STR("https") : STR("http")},
-    };
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (str_ieq(known[i].name, name)) {
-            return put_or_dash(out, known[i].value);
+    bool json = a->style == STYLE_JSON;
+    int r = 0;
+    for (size_t i = 0; i < a->n && r == 0; i++) {
+        struct value v = a->steps[i].get(f, STR(""));
+        if (json) {
+            r = put_json_field(out, a->steps[i].text, &v, f->x);
+        } else if (v.kind != VALUE_NONE) {
+            r = put_logfmt_field(out, a->steps[i].text, &v, f->x);
         }
     }
-    return buf_append(out, "-", 1);
+    return r == 0 && json ? put(out, "}", 1) : r;
 }
 
-static int put_version(struct buf *out, const struct request *r)
+static int put_text(const struct accesslog *a, struct buf *out, struct finished *f)
 {
-    char text[VERSION_LEN];
-    spell_version(text, r);
-    return buf_append(out, text, sizeof(text));
-}
-
-/* "GET /path HTTP/1.1", or "-" when the request line was not understood. */
-static int put_request_line(struct buf *out, const struct request *r)
-{
-    if (r->method.len == 0) {
-        return buf_append(out, "-", 1);
-    }
-    int e = put_escaped(out, r->method);
-    e = e ? e : buf_append(out, " ", 1);
-    e = e ? e : put_escaped(out, r->target);
-    e = e ? e : buf_append(out, " ", 1);
-    return e ? e : put_version(out, r);
-}
-
-static int put_atom(struct buf *out, char atom, const struct exchange *x, const struct clock *clock, uint64_t sent,
-                    uint64_t took_us)
-{
-    const struct request *r = &x->request;
-    switch (atom) {
-    case 'h':
-        return put_or_dash(out, str_of(x->peer->addr));
-    case 'u':
-        return put_user(out, r);
-    case 't':
-        return buf_printf(out, "[%s]", clock->log_time);
-    case 'r':
-        return put_request_line(out, r);
-    case 's':
-        return put_number(out, x->response.status ? (uint64_t)x->response.status : CLIENT_LEFT);
-    case 'm':
-        return put_or_dash(out, r->method);
-    case 'U':
-        return put_or_dash(out, r->path);
-    case 'q':
-        return put_escaped(out, r->query);
-    case 'H':
-        return put_version(out, r);
-    case 'b':
-    case 'B':
-        return put_number(out, sent);
-    case 'f':
-        return put_or_dash(out, header_value(r, HEADER_REFERER));
-    case 'a':
-        return put_or_dash(out, header_value(r, HEADER_USER_AGENT));
-    case 'T':
-        return put_number(out, took_us / 1000000);
-    case 'D':
-        return put_number(out, took_us);
-    case 'M':
-        return put_number(out, took_us / 1000);
-    case 'L':
-        return buf_printf(out, "%" PRIu64 ".%06" PRIu64, took_us / 1000000, took_us % 1000000);
-    case 'p':
-        return buf_printf(out, "<%ld>", (long)getpid());
-    default:
-        return buf_append(out, "-", 1);
-    }
-}
-
-static int put_response_header(struct buf *out, const struct response *r, struct str name)
-{
-    if (str_ieq(name, STR("Content-Length")) && r->content_length >= 0) {
-        return put_number(out, (uint64_t)r->content_length);
-    }
-    for (size_t i = r->n_fields; i > 0; i--) {
-        if (str_ieq(r->fields[i - 1].name, name)) {
-            return put_or_dash(out, r->fields[i - 1].value);
+    int r = 0;
+    for (size_t i = 0; i < a->n && r == 0; i++) {
+        const struct step *step = &a->steps[i];
+        if (step->get) {
+            struct value v = step->get(f, step->text);
+            r = put_value(out, a->style, &v, f->x);
+        } else {
+            r = put(out, step->text.p, step->text.len);
         }
     }
-    return buf_append(out, "-", 1);
+    return r;
 }
 
 int accesslog_format(const struct accesslog *a, struct buf *out, const struct exchange *x, const struct clock *clock,
                      uint64_t sent, uint64_t took_us)
 {
+    struct finished f;
+    f.x = x;
+    f.clock = clock;
+    f.sent = sent;
+    f.took_us = took_us;
+    f.worker = a->worker;
+    f.pid = a->pid;
+    f.start = a->start;
     size_t before = out->len;
-    int r = 0;
-    for (size_t i = 0; i < a->n && r == 0; i++) {
-        const struct step *step = &a->steps[i];
-        switch (step->kind) {
-        case STEP_TEXT:
-            r = buf_append(out, step->text.p, step->text.len);
-            break;
-        case STEP_ATOM:
-            r = put_atom(out, step->atom, x, clock, sent, took_us);
-            break;
-        case STEP_REQUEST_HEADER:
-            r = put_or_dash(out, header_by_name(&x->request, step->text));
-            break;
-        case STEP_RESPONSE_HEADER:
-            r = put_response_header(out, &x->response, step->text);
-            break;
-        case STEP_VARIABLE:
-            r = put_variable(out, x, step->text);
-            break;
-        }
-    }
+    int r = (a->style == STYLE_JSON || a->style == STYLE_LOGFMT ? put_fields : put_text)(a, out, &f);
     if (r == 0) {
-        r = buf_append(out, "\n", 1);
+        r = put(out, "\n", 1);
     }
     if (r < 0) {
         out->len = before;

@@ -31,6 +31,8 @@ void exchange_reset(struct exchange *x)
     arena_reset(&x->arena);
     memset(&x->request, 0, sizeof(x->request));
     x->state = EXCHANGE_RECEIVING;
+    x->ready_us = x->begun_us = x->answered_us = 0;
+    x->bytes_in = x->nth = 0;
     atomic_store_explicit(&x->aborted, false, memory_order_relaxed);
     x->told = false;
     x->protocol = NULL;
@@ -54,6 +56,7 @@ void exchange_submit(struct exchange *x, struct executor *e)
 {
     set_state(x, EXCHANGE_READY);
     x->executor = e;
+    exchange_note(x, &x->ready_us);
     e->submit(e, x);
 }
 

@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "server/base/arena.h"
+#include "server/base/clock.h"
 #include "server/http/request.h"
 #include "server/http/response.h"
 
@@ -63,9 +64,14 @@ struct exchange {
     bool peer_kept;          /* it is a copy */
     bool failed;             /* given back with an answer that could not be completed */
     enum exchange_state state;
-    atomic_bool aborted; /* the client left: nothing more can be sent */
-    bool told;           /* the application's side has given the access log its record */
-    uint64_t started_us; /* clock_mono_us() at the first byte of the request */
+    atomic_bool aborted;                      /* the client left: nothing more can be sent */
+    bool told;                                /* the application's side has given the access log its record */
+    uint64_t started_us;                      /* clock_mono_us() at the first byte of the request */
+    uint64_t ready_us, begun_us, answered_us; /* when it was complete, when the application was called for it, and when
+                                               * the answer began: see exchange_note; 0: did not happen */
+    uint64_t bytes_in;                        /* of the request, as they came */
+    uint64_t nth;                             /* request of its connection, from 1 */
+    bool wants_times;                         /* somebody will look at the moments above */
 
     const struct exchange_ops *ops; /* the protocol's */
     void *protocol;                 /* the protocol's own state for this exchange */
@@ -83,6 +89,14 @@ void exchange_init(struct exchange *x);
 /* As after init, with its memory kept for the next request. */
 void exchange_reset(struct exchange *x);
 void exchange_finish(struct exchange *x); /* frees what it owns, not itself */
+
+/* Takes the time of a moment, if anybody will look at it. */
+static inline void exchange_note(const struct exchange *x, uint64_t *moment)
+{
+    if (x->wants_times) {
+        *moment = clock_mono_us();
+    }
+}
 
 /* For the protocol. */
 void exchange_submit(struct exchange *x, struct executor *e);

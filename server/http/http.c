@@ -26,7 +26,7 @@ static int open_log(struct http *h, const struct settings *s)
     if (!writer && !path) {
         return 0;
     }
-    h->format = accesslog_create(writer ? writer->access_format : s->access_log_format);
+    h->format = accesslog_create(writer ? writer->access_format : s->access_log_format, h->worker);
     int r = h->format ? sink_open(&h->sink, path, path ? STDOUT_FILENO : -1) : -ENOMEM;
     if (r == 0 && writer) {
         sink_divert(h->sink, writer);
@@ -34,11 +34,12 @@ static int open_log(struct http *h, const struct settings *s)
     return r;
 }
 
-int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot)
+int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot, unsigned worker)
 {
     *h = (struct http){
         .executor = executor,
         .slot = slot,
+        .worker = worker,
         .limits = {.line = (size_t)s->limit_request_line,
                    .field_size = (size_t)s->limit_request_field_size,
                    .fields = (size_t)s->limit_request_fields,
@@ -63,7 +64,7 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
 int http_log_to_syslog(struct http *h, const struct settings *s, struct syslog *syslog)
 {
     if (!h->sink) {
-        h->format = accesslog_create(s->access_log_format);
+        h->format = accesslog_create(s->access_log_format, h->worker);
         int r = h->format ? sink_open(&h->sink, NULL, -1) : -ENOMEM;
         if (r < 0) {
             return r;
@@ -109,6 +110,7 @@ struct exchange *http_take(struct http *h)
         exchange_init(x);
     }
     x->started_us = clock_mono_us();
+    x->wants_times = h->format && accesslog_wants_times(h->format);
     return x;
 }
 
@@ -156,13 +158,8 @@ void http_log(struct http *h, const struct exchange *x, uint64_t sent)
     if (h->statsd) {
         statsd_request(h->statsd, x->response.status, took_us);
     }
-    if (!h->sink || x->told) {
-        return;
+    if (h->sink && !x->told) {
+        clock_update(&h->clock);
+        sink_added(h->sink, accesslog_format(h->format, sink_lines(h->sink), x, &h->clock, sent, took_us));
     }
-    struct buf line = {0};
-    clock_update(&h->clock);
-    if (accesslog_format(h->format, &line, x, &h->clock, sent, took_us) == 0) {
-        sink_append(h->sink, line.data, line.len);
-    }
-    buf_finish(&line);
 }

@@ -22,6 +22,7 @@ struct syslog;
 struct http {
     struct executor *executor; /* borrowed */
     struct slot *slot;         /* borrowed: our counters */
+    unsigned worker;           /* counts the workers of this server */
     struct request_limits limits;
     uint64_t keepalive_ms, header_ms;
     size_t body_rate;        /* bytes a second; 0: any */
@@ -39,8 +40,8 @@ struct http {
     uint64_t served; /* exchanges so far */
 };
 
-/* Opens the access log. 0 or -errno. All pointers are borrowed and must outlive it. */
-int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot);
+/* Opens the access log; `worker`: its number there. 0 or -errno. All pointers are borrowed and must outlive it. */
+int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot, unsigned worker);
 /* The access log goes to syslog as well (borrowed), also when it has no file. 0 or -ENOMEM. */
 int http_log_to_syslog(struct http *h, const struct settings *s, struct syslog *syslog);
 void http_finish(struct http *h); /* after all connections are gone */

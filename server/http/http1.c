@@ -48,6 +48,7 @@ struct http1 {
     uint64_t given;                        /* bytes of the answer's body that the connection was given */
     uint64_t idle_since_ms;                /* in PHASE_IDLE, unless it is fresh */
     uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
+    uint64_t requests;                     /* so far */
     struct buf ahead;                      /* owned: bytes of later requests */
     struct receiver receiver;              /* of the request that is coming */
 };
@@ -99,6 +100,17 @@ static void end_exchange(struct http1 *h)
     http_give_back(h->http, x);
 }
 
+/* The client left before its head was complete. */
+static void log_beginning(struct http1 *h)
+{
+    if (h->requests > 1 && h->x->bytes_in <= 2) {
+        http_give_back(h->http, h->x); /* old clients send CR LF behind a body (RFC 9112 2.2): that is no request */
+        return;
+    }
+    receive_give_up(&h->receiver);
+    end_exchange(h);
+}
+
 static void on_closed(void *p)
 {
     struct http1 *h = p;
@@ -112,7 +124,7 @@ static void on_closed(void *p)
         return;
     }
     if (h->x && !received) {
-        http_give_back(h->http, h->x); /* nothing that deserves a line in the log */
+        log_beginning(h);
     } else if (h->x) {
         end_exchange(h);
     }
@@ -225,6 +237,7 @@ static bool begin_exchange(struct http1 *h)
     h->x->protocol = h;
     h->x->peer = conn_peer(h->conn);
     h->x->request.https = h->x->peer->tls;
+    h->x->nth = ++h->requests;
     h->phase = PHASE_HEAD;
     h->fresh = false;
     h->body_received = 0;
@@ -409,6 +422,7 @@ static bool make_head(struct http1 *h, struct chunk *out)
         return false;
     }
     h->x->response.head_sent = true;
+    exchange_note(h->x, &h->x->answered_us);
     return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, out);
 }
 
@@ -541,6 +555,9 @@ static void swap(struct http1 *h, struct http1 *holder, struct exchange *y)
     x->protocol = holder;
     y->request = (struct request){.major = x->request.major, .minor = x->request.minor}; /* x may go before it */
     y->peer = conn_peer(h->conn);
+    y->nth = x->nth;
+    y->bytes_in = x->bytes_in;
+    y->ready_us = x->ready_us;
     h->x = y;
     h->released = true;
     end_after_answer(h);
@@ -588,8 +605,23 @@ static const struct exchange_ops OPS = {
     .give_up = give_up,
 };
 
+/* What was to become a connection for us, but did not: no TLS, or no PROXY header where there has to be one. */
+static void on_unborn(void *context, const struct peer *peer, int status)
+{
+    struct exchange *x = http_take(context);
+    if (x) {
+        x->peer = peer;
+        x->nth = 1;
+        x->request.major = x->request.minor = 1;
+        x->response.status = status;
+        http_log(context, x, 0);
+        http_give_back(context, x);
+    }
+}
+
 const struct protocol http1_protocol = {
     .open = on_open,
+    .unborn = on_unborn,
     .data = on_data,
     .refuse = on_refuse,
     .eof = on_eof,

@@ -337,5 +337,7 @@ static enum received receive_body(struct receiver *r, const char *data, size_t l
 
 enum received receive(struct receiver *r, const char *data, size_t len, size_t *used)
 {
-    return r->in_body ? receive_body(r, data, len, used) : receive_head(r, data, len, used);
+    enum received got = r->in_body ? receive_body(r, data, len, used) : receive_head(r, data, len, used);
+    r->x->bytes_in += *used;
+    return got;
 }

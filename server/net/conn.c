@@ -60,6 +60,9 @@ void conn_finish(struct conn *c)
     struct conns *cs = c->all;
     cs->handshakes_failed += c->state == CONN_HANDSHAKE;
     reset_when_cut(c);
+    if (!c->p && c->spoke && cs->protocol->unborn) {
+        cs->protocol->unborn(cs->context, &c->peer, c->refused);
+    }
     conn_set_state(c, CONN_CLOSED);
     chunkq_finish(&c->queue);
     buf_finish(&c->preface);
@@ -201,6 +204,7 @@ static void read_tls(struct conn *c, const char *data, size_t len)
             if (c->state == CONN_HANDSHAKE) {
                 trouble_note(&cs->trouble, TROUBLE_HANDSHAKE, c->peer.addr, why);
             }
+            c->refused = 400;
             conn_finish(c);
             return;
         }
@@ -236,6 +240,7 @@ static void refuse_preface(struct conn *c, int status, const char *reason)
 {
     if (c->tls) {
         log_debug("Refused %s: %s", c->peer.addr, reason); /* it waits for a handshake: no answer could be read */
+        c->refused = (short)status;
         conn_finish(c);
     } else if (open_protocol(c)) {
         c->all->protocol->refuse(c->p, status, reason);
@@ -297,6 +302,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         conn_finish(c);
         return;
     }
+    c->spoke = true;
     if (c->state == CONN_LINGER) {
         c->lingered += (size_t)nread;
         if (c->lingered > LINGER_BYTES) {
@@ -340,6 +346,7 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
     }
     c->all = cs;
     c->peer = *peer;
+    c->peer.number = cs->accepted + 1;
     if (tls && !(c->tls = tls_create(tls))) {
         close(fd);
         free(c);

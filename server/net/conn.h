@@ -22,7 +22,10 @@ struct tls_context;
 
 /* What speaks over a connection: plugged by http/. In every callback but `closed` the conn may be closed. */
 struct protocol {
-    void *(*open)(void *context, struct conn *c);            /* bytes may flow; NULL: no memory, the conn is closed */
+    void *(*open)(void *context, struct conn *c); /* bytes may flow; NULL: no memory, the conn is closed */
+    /* Instead: the client has sent something, but not what comes before (TLS, PROXY). status: as HTTP would say why; 0:
+     * it has left. May be NULL. */
+    void (*unborn)(void *context, const struct peer *peer, int status);
     void (*data)(void *p, const char *data, size_t len);     /* bytes arrived: borrowed during the call */
     void (*refuse)(void *p, int status, const char *reason); /* instead of the first `data`: who it is cannot be said */
     void (*eof)(void *p);                                    /* the client will send no more; it may still read */

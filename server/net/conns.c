@@ -38,6 +38,7 @@ static void on_sweep(uv_timer_t *timer)
                 if (c->state == CONN_HANDSHAKE && c->greeted) {
                     trouble_note(&cs->trouble, TROUBLE_HANDSHAKE, c->peer.addr, "it took too long");
                 }
+                c->refused = 408;
                 conn_finish(c);
             }
         }

@@ -24,6 +24,7 @@ struct peer {
     uint16_t https_port;         /* there; 0: the port that the client has named */
     const char *tls_version;     /* "TLSv1.3"; static text; NULL: it is not encrypted */
     const char *tls_cipher;      /* OpenSSL's name; the same */
+    uint64_t number;             /* of the connection: counts those of this worker, from 1 */
     const char *server_addr;     /* borrowed: the listener's address (SERVER_NAME), or the path of its unix socket */
     struct clientcert *client;   /* the same life; NULL: the client has shown no certificate */
     struct proxied *proxied;     /* lives as long as this; NULL: there was no PROXY header */

@@ -108,7 +108,7 @@ static int run(struct checkup *c, struct app *app)
         return r;
     }
     inline_init(&c->executor, app, &c->slot);
-    r = http_init(&c->http, &c->settings, &c->executor.base, &c->slot);
+    r = http_init(&c->http, &c->settings, &c->executor.base, &c->slot, 0);
     if (r == 0) {
         r = conns_init(&c->conns, &c->loop, http_protocol(), &c->http, &limits);
     }

@@ -547,12 +547,14 @@ void stdio_silence(void)
     if (fd > STDERR_FILENO) {
         close(fd);
     }
+    if (log_fd() == STDERR_FILENO) {
+        log_reopen();
+    }
 }
 
 void stdio_to_log(void)
 {
-    dup2(log_fd(), STDOUT_FILENO);
-    dup2(log_fd(), STDERR_FILENO);
+    log_take_stdio();
 }
 
 /* --- User ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 #include "server/process/crew.h"
 #include "server/process/daemon.h"
 #include "server/process/hooks.h"
+#include "server/process/logrotate.h"
 #include "server/process/master_inside.h"
 #include "server/process/news.h"
 #include "server/process/orders.h"
@@ -173,6 +174,8 @@ void master_reap(struct master *m)
             if (m->reload.state == RELOAD_REFUSED) {
                 master_stay(m);
             }
+        } else {
+            logrotate_ended(m->logrotate, pid, status);
         }
     }
 }
@@ -273,6 +276,8 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     earlier(&at, m->stage == SERVING ? tickets_deadline(m->deps.tickets) : 0);
     earlier(&at, m->stage == SERVING ? stapler_deadline(m->stapler) : 0);
     earlier(&at, m->stage == SERVING ? renewal_deadline(m->deps.renewal) : 0);
+    earlier(&at, log_deadline());
+    earlier(&at, m->stage == SERVING ? logrotate_deadline(m->logrotate) : 0);
     return at;
 }
 
@@ -345,6 +350,7 @@ struct master *master_create(const struct master_deps *deps)
     crew_init(m);
     recycle_init(m);
     reload_init(&m->reload, deps->launch, deps->settings);
+    m->logrotate = logrotate_create(deps->settings);
     int r = 0;
     if (deps->handover) {
         upgrade_take_over(&m->upgrade, deps->handover);
@@ -379,6 +385,7 @@ void master_destroy(struct master *m)
             close(m->master_fd[i]);
         }
     }
+    logrotate_destroy(m->logrotate);
     children_finish(&m->children);
     reload_finish(&m->reload);
     free(m);
@@ -490,6 +497,10 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
             return MASTER_WORKER;
         }
         tickets_turn(m->deps.tickets, clock_mono_us());
+        log_tend(false);
+        if (m->stage == SERVING && logrotate_turn(m->logrotate, clock_mono_us())) {
+            orders_reopen(m);
+        }
         if (m->stage == SERVING) {
             stapler_turn(m->stapler, clock_mono_us());
         }

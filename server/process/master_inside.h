@@ -29,6 +29,7 @@ struct master {
     unsigned age; /* of the youngest worker */
     struct children children;
     struct metrics metrics;
+    struct logrotate *logrotate; /* owned; NULL: none */
 
     int wake_fd[2];   /* owned: bytes from ready workers and from the signal handler */
     int master_fd[2]; /* owned: tells workers of our end; the write end is only ours */

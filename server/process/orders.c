@@ -49,7 +49,7 @@ void orders_reopen(struct master *m)
         struct child *c = &m->children.list[i];
         if (c->phase == CHILD_BOOTING) {
             c->reopen = true;
-        } else {
+        } else if (c->phase < CHILD_LEAVING) { /* one that leaves may be past hearing it, and notices by itself */
             child_signal(c, SIGUSR1);
         }
     }

@@ -38,6 +38,8 @@
 #define LAST_WORDS_MS 250
 
 #define SPARE_FILES_MIN 4    /* for the application, where descriptors are few */
+#define LOG_SHARES 16        /* of the size at which a log is rotated: so much is written before the master is told */
+#define RETRY_MS 50          /* for a slow reader of the access log */
 #define ASIDE_MS 20          /* how long a busy worker leaves new connections to others before it looks again */
 #define BUSY_US (100 * 1000) /* a call that has lasted so long will go on */
 
@@ -67,6 +69,7 @@ struct worker {
     atomic_int order;          /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
     uv_timer_t patience;       /* graceful_timeout */
     struct overdue overdue;
+    uv_timer_t retry; /* runs while lines wait for a slow reader of the access log */
     uv_timer_t aside; /* runs while new connections are left to others */
     bool interrupted; /* the hook worker_int is due, on the thread that runs Python */
     bool hung;        /* a call of the application takes too long: the master replaces and ends us */
@@ -219,9 +222,8 @@ static void drain(struct worker *w)
     uv_timer_start(&w->patience, on_patience_lost, (uint64_t)w->deps->settings->graceful_timeout * 1000, 0);
 }
 
-static void tell_master(const struct worker *w, enum slot_state state)
+static void wake_master(const struct worker *w)
 {
-    atomic_store(&w->slot->state, state);
     ssize_t r;
     do {
         r = write(w->ready_fd, "r", 1);
@@ -229,6 +231,12 @@ static void tell_master(const struct worker *w, enum slot_state state)
     if (r < 0 && errno != EAGAIN) { /* EAGAIN: the pipe is full of news already */
         log_error("Cannot reach the master: %s", strerror(errno));
     }
+}
+
+static void tell_master(const struct worker *w, enum slot_state state)
+{
+    atomic_store(&w->slot->state, state);
+    wake_master(w);
 }
 
 static bool is_finished(const struct worker *w)
@@ -339,6 +347,7 @@ static int start_handles(struct worker *w, const struct seat *seat)
 {
     uv_timer_init(&w->loop, &w->patience);
     w->patience.data = w;
+    uv_timer_init(&w->loop, &w->retry);
     uv_timer_init(&w->loop, &w->aside);
     w->aside.data = w;
     const struct settings *s = w->deps->settings;
@@ -416,11 +425,28 @@ static void ask_to_retire(struct worker *w)
     }
 }
 
+static void on_retry(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void settle_log(struct worker *w)
+{
+    if (sink_flush(w->http.sink) && !uv_is_active((uv_handle_t *)&w->retry)) {
+        uv_timer_start(&w->retry, on_retry, RETRY_MS, 0); /* the turn that it makes tries again */
+    }
+    size_t limit = w->deps->settings->log_rotate_size;
+    if (limit > 0 && sink_written(w->http.sink) >= limit / LOG_SHARES) { /* the master looks how large the log is */
+        sink_reset_written(w->http.sink);
+        wake_master(w);
+    }
+}
+
 /* What is to be done after each turn of the loop. */
 static void settle(struct worker *w)
 {
     if (w->http.sink) {
-        sink_flush(w->http.sink);
+        settle_log(w);
     }
     if (w->hung) {
         tend_hung(w);
@@ -556,7 +582,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         status = r == -EAGAIN || r == -ENOMEM ? WORKER_SHORT : WORKER_BOOT_ERROR;
         goto no_http;
     }
-    r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot);
+    r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot, seat->age);
     w->http.statsd = deps->statsd;
     if (r == 0 && deps->access_syslog) {
         r = http_log_to_syslog(&w->http, s, deps->access_syslog);

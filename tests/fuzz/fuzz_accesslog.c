@@ -54,7 +54,7 @@ static void print(struct str format, const struct exchange *x, uint64_t number, 
 {
     struct buf line = {0};
     char *z = strndup(format.p, format.len);
-    struct accesslog *log = z ? accesslog_create(z) : NULL;
+    struct accesslog *log = z ? accesslog_create(z, 1) : NULL;
     CHECK(log, "memory");
     CHECK(accesslog_format(log, &line, x, &now, number, number * 1001) == 0, "memory");
     check_line(&line, format);

@@ -141,7 +141,7 @@ static void make_server(struct server *server, const char *const settings[][2])
     for (; (*settings)[0]; settings++) {
         set(&server->settings, (*settings)[0], (*settings)[1]);
     }
-    CHECK(http_init(&server->http, &server->settings, &executor.base, &slot) == 0, "http_init");
+    CHECK(http_init(&server->http, &server->settings, &executor.base, &slot, 1) == 0, "http_init");
     const struct conn_limits limits = {.max = 10, .handshake_ms = 10000, .linger_ms = 2000, .send_rate = 240};
     CHECK(conns_init(&server->conns, &loop, &watched, &server->http, &limits) == 0, "conns_init");
 }

@@ -21,8 +21,10 @@
 #define SENT 13
 #define TOOK_US 12034567
 
-static const struct clock now = {.log_time = "22/Nov/2026:23:35:47 +0000"};
-static const struct peer peer = {.addr = "192.0.2.7", .port = 40000, .server_port = 80, .server_addr = "192.0.2.1"};
+static const struct clock now = {
+    .log_time = "22/Nov/2026:23:35:47 +0000", .iso_time = "2026-11-22T23:35:47.000+00:00", .ms = 120};
+static const struct peer peer = {
+    .addr = "192.0.2.7", .port = 40000, .server_port = 80, .server_addr = "192.0.2.1", .number = 5};
 
 struct row {
     const char *format, *line;
@@ -79,7 +81,7 @@ static void prints(const struct fixture *f, const char *format, const char *line
 {
     struct buf out = {0};
     char *copy = strdup(format);
-    struct accesslog *a = accesslog_create(copy);
+    struct accesslog *a = accesslog_create(copy, 7);
     assert_non_null(a);
     memset(copy, '%', strlen(copy)); /* the format was copied */
     free(copy);
@@ -266,7 +268,7 @@ static void test_hostile_values_are_escaped(void **state)
         {{"\0\x1b[2J\x7f\t", 7}, "\\x00\\x1B[2J\\x7F\\x09"},
         {{"caf\xc3\xa9 \xff", 7}, "caf\xc3\xa9 \xff"},
         {{"\"", 1}, "\\\""},
-        {{"", 0}, "-"},
+        {{"", 0}, ""},
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -292,7 +294,8 @@ static void test_no_byte_from_outside_breaks_a_line(void **state)
     }
     f->x.response.fields[0].value = s;
     struct accesslog *a = accesslog_create(DEFAULT_FORMAT " %(m)s %(U)s %(q)s %({Host}i)s %({Content-Type}o)s "
-                                                          "%({HTTP_X_TWO_WORDS}e)s %({PATH_INFO}e)s %({RAW_URI}e)s");
+                                                          "%({HTTP_X_TWO_WORDS}e)s %({PATH_INFO}e)s %({RAW_URI}e)s",
+                                           7);
     struct buf out = {0};
     assert_int_equal(accesslog_format(a, &out, &f->x, &now, SENT, TOOK_US), 0);
     int quotes = 0;
@@ -318,9 +321,10 @@ static void test_user_is_read_from_basic_credentials(void **state)
         {"Basic YWRhOmxvdmVsYWNl", "ada"},
         {"basic YWRhOmxvdmVsYWNl", "ada"},
         {"Basic YTo=", "a"},
-        {"Basic YToxOjI=", "a"},              /* a:1:2 */
-        {"Basic OnB3", "-"},                  /* :pw */
-        {"Basic YWRh", "-"},                  /* no colon */
+        {"Basic YToxOjI=", "a"}, /* a:1:2 */
+        {"Basic OnB3", "-"},     /* :pw */
+        {"Basic YWRh", "ada"},   /* no colon */
+        {"Basic YWQ=", "ad"},
         {"Basic IgpcOnB3", "\\\"\\x0A\\x5C"}, /* "\n\:pw */
         {"Basic !!!!", "-"},
         {"Basic ", "-"},
@@ -342,6 +346,10 @@ static void test_user_is_read_from_basic_credentials(void **state)
 static void test_unanswered_request_is_logged_as_499(void **state)
 {
     struct fixture *f = *state;
+    f->x.aborted = true; /* and what the application made goes nowhere */
+    prints(f, "%(s)s", "499");
+    f->x.response.head_sent = true;
+    prints(f, "%(s)s", "200");
     response_init(&f->x.response, &f->x.arena);
     prints(f, "%(s)s %({Content-Type}o)s", "499 -");
 }
@@ -364,13 +372,132 @@ static void test_client_on_a_unix_socket_has_no_address(void **state)
 static void test_small_numbers_are_padded_where_gunicorn_pads(void **state)
 {
     struct fixture *f = *state;
-    struct accesslog *a = accesslog_create("%(b)s %(T)s %(D)s %(M)s %(L)s");
+    struct accesslog *a = accesslog_create("%(b)s %(T)s %(D)s %(M)s %(L)s", 7);
     struct buf out = {0};
     assert_int_equal(accesslog_format(a, &out, &f->x, &now, 0, 42), 0);
     assert_int_equal(accesslog_format(a, &out, &f->x, &now, UINT64_MAX, 1000000), 0); /* behind what is there */
     assert_string_equal(buf_cstr(&out), "0 0 42 0 0.000042\n18446744073709551615 1 1000000 1000 1.000000\n");
     buf_finish(&out);
     accesslog_destroy(a);
+}
+
+static void test_atoms_of_our_own(void **state)
+{
+    static const struct row rows[] = {
+        {"%(time)s", "2026-11-22T23:35:47.120+00:00"},
+        {"%(target)s", "/hello%20you?a=1&b=2"},
+        {"%(version)s", "HTTP/1.1"},
+        {"%(queue_us)s", "15"},
+        {"%(ttfb_us)s", "40"},
+        {"%(bytes_in)s", "99"},
+        {"%(conn)s", "5"},
+        {"%(conn_requests)s", "3"},
+        {"%(tls)s", "TLSv1.3"},
+        {"%(cipher)s", "TLS_X"},
+        {"%(worker)s", "7"},
+        {"%(request_id)s", "from-the-front-end"},
+    };
+    struct fixture *f = *state;
+    struct peer tls = peer;
+    tls.tls_version = "TLSv1.3";
+    tls.tls_cipher = "TLS_X";
+    f->x.peer = &tls;
+    f->x.started_us = 100;
+    f->x.ready_us = 110;
+    f->x.begun_us = 125;
+    f->x.answered_us = 140;
+    f->x.bytes_in = 99;
+    f->x.nth = 3;
+    set_header(f, 5, "x-request-id", STR("from-the-front-end"));
+    PRINT_ALL(f, rows);
+    char pid[32];
+    snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+    prints(f, "%(pid)s", pid);
+}
+
+static void test_what_did_not_happen_is_a_dash(void **state)
+{
+    prints(*state, "%(queue_us)s %(ttfb_us)s %(tls)s %(cipher)s", "- - - -");
+}
+
+static void test_request_without_an_id_gets_one_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct buf out = {0};
+    struct accesslog *a = accesslog_create("%(request_id)s", 7);
+    const struct str hostile[] = {STR("a b"), STR("\"x"), STR("")};
+    for (f->x.nth = 1; f->x.nth <= 3; f->x.nth++) {
+        set_header(f, 5, "X-Request-ID", hostile[f->x.nth - 1]);
+        assert_int_equal(accesslog_format(a, &out, &f->x, &now, SENT, TOOK_US), 0);
+    }
+    unsigned long long start[3];
+    assert_int_equal(sscanf(buf_cstr(&out), "%16llx-5-1\n%16llx-5-2\n%16llx-5-3\n", start, start + 1, start + 2), 3);
+    assert_true(start[0] == start[1] && start[1] == start[2]);
+    buf_finish(&out);
+    accesslog_destroy(a);
+}
+
+static void test_combined_is_gunicorns_default(void **state)
+{
+    prints(*state, "combined",
+           "192.0.2.7 - ada [22/Nov/2026:23:35:47 +0000] \"GET /hello%20you?a=1&b=2 HTTP/1.1\" 200 13 "
+           "\"http://example.org/\" \"curl/7.88.1\"");
+}
+
+static void test_json_is_an_object_of_all_that_is_known(void **state)
+{
+    char line[1024];
+    struct fixture *f = *state;
+    f->headers[2].value = STR("\"\\\n\x1b\xff\xc3\xa9");
+    set_header(f, 5, "X-Request-ID", STR("id"));
+    snprintf(line, sizeof(line),
+             "{\"time\":\"2026-11-22T23:35:47.120+00:00\",\"client\":\"192.0.2.7\",\"user\":\"ada\",\"method\":\"GET\","
+             "\"target\":\"/hello%%20you?a=1&b=2\",\"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes\":13,"
+             "\"bytes_in\":0,\"duration_us\":12034567,\"queue_us\":null,\"ttfb_us\":null,"
+             "\"referer\":\"\\\"\\\\\\n\\u001b\xef\xbf\xbd\xc3\xa9\",\"user_agent\":\"curl/7.88.1\","
+             "\"request_id\":\"id\",\"connection\":5,\"connection_requests\":0,\"tls\":null,\"cipher\":null,"
+             "\"worker\":7,\"pid\":%ld}",
+             (long)getpid());
+    prints(f, "json", line);
+}
+
+static void test_logfmt_quotes_what_is_no_word(void **state)
+{
+    char line[1024];
+    struct fixture *f = *state;
+    f->headers[1].value = STR("two words=\"x\"\\\n");
+    set_header(f, 5, "X-Request-ID", STR("id"));
+    snprintf(
+        line, sizeof(line),
+        "time=2026-11-22T23:35:47.120+00:00 client=192.0.2.7 user=ada method=GET target=\"/hello%%20you?a=1&b=2\" "
+        "protocol=HTTP/1.1 status=200 bytes=13 bytes_in=0 duration_us=12034567 referer=http://example.org/ "
+        "user_agent=\"two words=\\\"x\\\"\\\\\\n\" request_id=id connection=5 connection_requests=0 worker=7 pid=%ld",
+        (long)getpid());
+    prints(f, "logfmt", line);
+}
+
+static void test_format_that_is_an_object_stays_one(void **state)
+{
+    struct fixture *f = *state;
+    f->headers[1].value = STR("\"\\\n\xff");
+    prints(f, "{\"a\": \"%(a)s\", \"r\": \"%(r)s\", \"s\": %(s)s, \"l\": \"%(l)s\"}",
+           "{\"a\": \"\\\"\\\\\\n\xef\xbf\xbd\", \"r\": \"GET /hello%20you?a=1&b=2 HTTP/1.1\", \"s\": 200, "
+           "\"l\": \"-\"}");
+}
+
+static void test_times_are_asked_for_by_formats_that_show_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        bool wants;
+    } rows[] = {{DEFAULT_FORMAT, false}, {"combined", false},     {"json", true},   {"logfmt", true},
+                {"%(queue_us)s", true},  {"a %(ttfb_us)s", true}, {"%(D)s", false}, {"%({queue_us}i)s", false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct accesslog *a = accesslog_create(rows[i].format, 1);
+        assert_int_equal(accesslog_wants_times(a), rows[i].wants);
+        accesslog_destroy(a);
+    }
 }
 
 static void test_destroying_nothing_is_fine(void **state)
@@ -403,6 +530,14 @@ int main(void)
         TEST(test_request_line_that_was_not_understood_is_a_dash),
         TEST(test_client_on_a_unix_socket_has_no_address),
         TEST(test_small_numbers_are_padded_where_gunicorn_pads),
+        TEST(test_atoms_of_our_own),
+        TEST(test_what_did_not_happen_is_a_dash),
+        TEST(test_request_without_an_id_gets_one_of_its_own),
+        TEST(test_combined_is_gunicorns_default),
+        TEST(test_json_is_an_object_of_all_that_is_known),
+        TEST(test_logfmt_quotes_what_is_no_word),
+        TEST(test_format_that_is_an_object_stays_one),
+        TEST(test_times_are_asked_for_by_formats_that_show_them),
         TEST(test_destroying_nothing_is_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

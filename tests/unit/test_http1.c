@@ -64,7 +64,7 @@ static int begin(void **state)
     *state = &f;
     signal(SIGPIPE, SIG_IGN);
     return uv_loop_init(&f.loop) || settings_init(&f.settings, &error) ||
-           http_init(&f.http, &f.settings, &executor, &f.slot) ||
+           http_init(&f.http, &f.settings, &executor, &f.slot, 1) ||
            conns_init(&f.conns, &f.loop, &http1_protocol, &f.http, &limits) ||
            socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) || (f.client = fds[1]) < 0 ||
            conn_open(&f.conns, fds[0], true, &peer, NULL);

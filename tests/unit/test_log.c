@@ -235,6 +235,89 @@ static void test_lines_of_several_processes_never_mix(void **state)
     assert_int_equal(lines, PROCESSES * LINES);
 }
 
+static void test_json_is_an_object_a_record(void **state)
+{
+    (void)state;
+    static const char traceback[] = "Error in \"x\"\nTraceback:\n  File x\nValueError\n";
+    char pattern[512];
+    log_set_form(LOG_FORM_JSON);
+    assert_int_equal(log_open("log", LOG_LEVEL_INFO), 0);
+    log_exception(LOG_LEVEL_ERROR, traceback, strlen(traceback));
+    log_foreign("one\ntwo\n", 8);
+    log_set_form(LOG_FORM_AUTO);
+#define HEAD                                                                                                           \
+    "\\{\"time\":\"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\\.[0-9]{6}[+-][0-9]{2}:[0-9]{2}\",\"level\":\"ERROR\","        \
+    "\"pid\":[0-9]+,"
+    snprintf(pattern, sizeof(pattern), "^%s%s%s%s%s%s$", HEAD,
+             "\"message\":\"Error in \\\\\"x\\\\\"\",\"exception\":\"Traceback:\\\\n  File x\\\\nValueError\"\\}\n",
+             HEAD, "\"message\":\"one\"\\}\n", HEAD, "\"message\":\"two\"\\}\n");
+    assert_matches(folder_content("log"), pattern);
+}
+
+static void test_foreign_lines_are_written_as_they_are(void **state)
+{
+    (void)state;
+    assert_int_equal(log_open("log", LOG_LEVEL_CRITICAL), 0);
+    for (int i = 0; i < 10; i++) {
+        log_foreign("x\n", 2);
+    }
+    assert_string_equal(folder_content("log"), "x\nx\nx\nx\nx\nx\nx\nx\nx\nx\n");
+}
+
+static void test_equal_lines_are_folded(void **state)
+{
+    (void)state;
+    assert_int_equal(log_open("log", LOG_LEVEL_INFO), 0);
+    for (int i = 0; i < 2000; i++) {
+        log_info("same");
+    }
+    log_info("other");
+    assert_matches(folder_content("log"), "^([^\n]*same\n){5}[^\n]*other\n$");
+    assert_true(log_deadline() > 0);
+    log_close(); /* what is not told yet is told now */
+    assert_matches(folder_content("log"), "\\[INFO\\] same \\.\\.\\. 1,995 more in [0-9]+ s\n$");
+}
+
+static void test_records_that_could_not_be_written_are_counted(void **state)
+{
+    (void)state;
+    int fds[2], before = dup(STDERR_FILENO);
+    static char got[200000];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    dup2(fds[1], STDERR_FILENO); /* it blocks, and nobody reads */
+    assert_int_equal(log_open("-", LOG_LEVEL_INFO), 0);
+    for (int i = 0; i < 3000; i++) {
+        log_info("number %d, %0100d", i, 0);
+    }
+    ssize_t n = read(fds[0], got, sizeof(got) - 1);
+    assert_true(n > 0 && got[n - 1] == '\n');
+    log_info("back");
+    n = read(fds[0], got, sizeof(got) - 1);
+    got[n] = '\0';
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_matches(got,
+                   "\\[INFO\\] back\n.*\\[WARNING\\] This log could not be written for a while: [0-9]+ records are "
+                   "missing before this one\n$");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* Logs until there is a file of that name again: it is looked for twice a second. */
+static void test_moved_file_is_opened_again_without_a_signal(void **state)
+{
+    (void)state;
+    assert_int_equal(log_open("logs/log", LOG_LEVEL_INFO), 0);
+    log_info("before");
+    assert_int_equal(rename("logs", "moved"), 0);
+    for (int i = 0; access("logs/log", F_OK) < 0; i++) {
+        assert_true(i < 600);
+        log_info("number %d", i);
+        usleep(50000);
+    }
+    assert_matches(folder_content("moved/log"), "before\n");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -252,6 +335,11 @@ int main(void)
         TEST(test_failed_reopen_keeps_the_old_file),
         TEST(test_dash_is_standard_error),
         TEST(test_lines_of_several_processes_never_mix),
+        TEST(test_json_is_an_object_a_record),
+        TEST(test_foreign_lines_are_written_as_they_are),
+        TEST(test_equal_lines_are_folded),
+        TEST(test_records_that_could_not_be_written_are_counted),
+        TEST(test_moved_file_is_opened_again_without_a_signal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,59 @@
+/* atoms.h - what can be said about a finished exchange in the access log, by name.
+ *
+ * gunicorn's: h l u t r s m U q H b B f a T D M L p {header}i {header}o {variable}e; and these of our own:
+ *   time                    when it ended: 2026-11-22T23:35:47.120+00:00
+ *   queue_us ttfb_us        microseconds: from the complete request until the application is called; from the first
+ * byte of the request until the answer begins bytes_in                of the request, head and body as they came conn
+ * conn_requests      a number for the connection, unique in its worker; which request of it this is tls cipher
+ * "TLSv1.3" and the cipher suite request_id              what X-Request-ID says; else a name that no other request of
+ * this server has worker pid              how many workers the server had started when it started this one; its process
+ * id target version          the request line's second and third part; nothing while it was not understood
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/base/str.h"
+
+struct clock;
+struct exchange;
+
+enum value_kind {
+    VALUE_NONE,
+    VALUE_NUMBER,
+    VALUE_OWN,     /* text of ours: plain ASCII without quotes and backslashes */
+    VALUE_CLIENT,  /* text from outside: anything may be in it */
+    VALUE_REQUEST, /* the request line, of several pieces */
+};
+
+struct value {
+    enum value_kind kind;
+    struct str text; /* borrowed: of the exchange, or in `scratch` until the next value is asked for */
+    uint64_t number;
+};
+
+struct finished {
+    const struct exchange *x;
+    const struct clock *clock;
+    uint64_t sent, took_us; /* bytes of body on the wire; from the first byte to the last */
+    unsigned worker;
+    long pid;
+    const char *start; /* 16 characters that differ from worker to worker, also after a restart */
+    char scratch[512];
+};
+
+typedef struct value atom_get(struct finished *f, struct str argument);
+
+#define ATOM_START 16
+
+size_t atom_spell_number(char text[20], uint64_t n); /* in decimal; the length */
+
+/* The function behind a name, "h" or "queue_us", or behind the letter of "{...}i"; NULL when there is none.
+ * *times: it needs the moments in struct exchange that are only noted on request. */
+atom_get *atom_find(struct str name, bool *times);
+atom_get *atom_find_braced(char letter);
+
+#define VERSION_LEN 8 /* "HTTP/1.1" */
+void atom_spell_version(char text[VERSION_LEN], const struct exchange *x);
