@@ -88,6 +88,10 @@ static int choose(const struct options *o, struct servers *all)
         }
         return CTL_FAILED;
     }
+    if (find_is_silent(&all->list[0])) {
+        fprintf(stderr, "cwsgictl: the server does not answer (pid %ld)\n", all->list[0].pid);
+        return CTL_FAILED;
+    }
     return CTL_OK;
 }
 
@@ -285,6 +289,10 @@ static int list(const struct options *o)
     for (size_t i = 0; i < all.n; i++) {
         if (o->json) {
             fputs(i > 0 ? "," : "", stdout);
+        }
+        if (o->json && find_is_silent(&all.list[i])) {
+            printf("{\"pid\":%ld,\"state\":\"%s\"}", all.list[i].pid, FIND_SILENT);
+        } else if (o->json) {
             ask_server(o, &all.list[i], "identity json", ANSWER_SECONDS);
         } else {
             print_server(stdout, &all.list[i]);

@@ -14,7 +14,7 @@
 #include "server/base/buf.h"
 #include "server/base/runfolder.h"
 
-#define ANSWER_SECONDS 10 /* a master answers at once, unless a hook of its configuration keeps it */
+#define ANSWER_SECONDS 5 /* a master answers at once, unless a hook of its configuration keeps it */
 
 static void finish_server(struct server *s)
 {
@@ -41,7 +41,21 @@ static bool is_known(const struct servers *all, long pid)
     return false;
 }
 
-/* Asks who is there. What does not answer is no server, or none of ours. 0 or -ENOMEM. */
+static int keep_server(struct servers *all, const char *socket, long pid, struct buf *identity)
+{
+    struct server *more = reallocarray(all->list, all->n + 1, sizeof(*more));
+    const char *text = buf_cstr(identity);
+    struct server s = {.socket = strdup(socket), .identity = text ? strdup(text) : NULL, .pid = pid};
+    all->list = more ? more : all->list;
+    if (!more || !s.socket || !s.identity) {
+        finish_server(&s);
+        return -ENOMEM;
+    }
+    all->list[all->n++] = s;
+    return 0;
+}
+
+/* Asks who is there. 0, also when nobody is, or -ENOMEM. */
 static int add(struct servers *all, const char *socket, bool any)
 {
     struct ask a;
@@ -50,17 +64,12 @@ static int add(struct servers *all, const char *socket, bool any)
     if (ask_open(&a, socket, any) < 0) {
         return 0;
     }
-    if (!is_known(all, a.pid) && ask_line(&a, "identity", ANSWER_SECONDS, &text) == 0) {
-        struct server *more = reallocarray(all->list, all->n + 1, sizeof(*more));
-        struct server s = {.socket = strdup(socket), .identity = NULL, .pid = a.pid};
-        s.identity = buf_cstr(&text) ? strdup(text.data) : NULL;
-        all->list = more ? more : all->list;
-        if (more && s.socket && s.identity) {
-            all->list[all->n++] = s;
-        } else {
-            finish_server(&s);
-            r = -ENOMEM;
+    if (!is_known(all, a.pid)) {
+        if (ask_line(&a, "identity", ANSWER_SECONDS, &text) != 0) {
+            text.len = 0;
+            r = buf_printf(&text, "pid %ld\nstate %s\n", a.pid, FIND_SILENT);
         }
+        r = r < 0 ? r : keep_server(all, socket, a.pid, &text);
     }
     buf_finish(&text);
     ask_close(&a);
@@ -117,6 +126,13 @@ const char *find_value(const struct server *s, const char *key, const char *afte
         }
     }
     return NULL;
+}
+
+bool find_is_silent(const struct server *s)
+{
+    size_t len;
+    const char *state = find_value(s, "state", NULL, &len);
+    return state && len == strlen(FIND_SILENT) && memcmp(state, FIND_SILENT, len) == 0;
 }
 
 static bool has(const struct server *s, const char *key, const char *what)

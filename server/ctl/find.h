@@ -1,6 +1,7 @@
 /* find.h - the servers of this user, and which one is meant. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "server/ctl/ask.h"
@@ -16,7 +17,10 @@ struct servers {
     size_t n;
 };
 
+#define FIND_SILENT "not answering" /* the state of one that is there, and does not say who it is */
+
 int find_all(struct servers *all); /* 0 or -ENOMEM */
+bool find_is_silent(const struct server *s);
 void find_finish(struct servers *all);
 
 /* The next value of a key, behind the one at `after` (NULL: the first); its length in *len. NULL: no more. */

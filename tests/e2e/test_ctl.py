@@ -221,6 +221,19 @@ def test_killed_master_leaves_nothing_in_the_way(server):
     assert not list((s.dir / ".cwsgi").iterdir())
 
 
+def test_server_that_does_not_answer_is_not_taken_for_none(server):
+    s = answers(server)
+    os.kill(s.pid, signal.SIGSTOP)
+    try:
+        for done in ctl(s, "status"), ctl(s, "stop"):
+            assert done.status == FAILED and f"does not answer (pid {s.pid})" in done.err
+        assert f"{s.pid}  not answering" in ctl(s, "list").out
+        assert json.loads(ctl(s, "list", "--json").out) == [{"pid": s.pid, "state": "not answering"}]
+    finally:
+        os.kill(s.pid, signal.SIGCONT)
+    assert status(s)["pid"] == s.pid
+
+
 # Which server.
 
 
