@@ -264,6 +264,14 @@ static bool is_paired(const struct loading *l, X509 *cert)
     return false;
 }
 
+/* A folder may also hold what people use to show who they are. */
+static bool is_for_servers(X509 *cert)
+{
+    bool is = X509_check_purpose(cert, X509_PURPOSE_SSL_SERVER, 0) == 1;
+    ERR_clear_error();
+    return is;
+}
+
 /* 1: added; 0: it cannot be used; -1: an error. */
 static int add_pair(struct loading *l, const struct certfile *file, const struct pemfile *f, size_t at, EVP_PKEY *key,
                     const char *key_path)
@@ -304,7 +312,8 @@ static int make_pairs(struct loading *l)
             const char *path = NULL;
             EVP_PKEY *key = find_key(l, cert, &path);
             l->known[l->n_known++] = cert;
-            if (key && !is_paired(l, cert) && add_pair(l, &s->files.list[i], &s->read[i], k, key, path) < 0) {
+            bool wanted = key && !is_paired(l, cert) && (s->files.list[i].given || is_for_servers(cert));
+            if (wanted && add_pair(l, &s->files.list[i], &s->read[i], k, key, path) < 0) {
                 return -1;
             }
         }
@@ -362,29 +371,54 @@ static int by_age(const void *a, const void *b)
     return order ? order : strcmp(p->cert_path, q->cert_path);
 }
 
-static bool any_valid(const struct loading *l)
+/* It has signed another one: who makes certificates at home may keep the authority's beside them. */
+static bool is_no_authority(const struct loading *l, const struct certpair *p)
 {
+    EVP_PKEY *key = X509_get0_pubkey(p->cert);
     for (size_t i = 0; i < l->n_pairs; i++) {
-        if (certpair_is_valid(&l->pairs[i], l->now)) {
-            return true;
+        X509 *other = l->pairs[i].cert;
+        if (X509_check_issued(p->cert, other) == X509_V_OK && EVP_PKEY_eq(key, l->pairs[i].key) != 1 &&
+            X509_verify(other, key) == 1) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
-/* What is out of its time goes, unless there is nothing else: a stale certificate is better than no site. */
-static void drop_invalid(struct loading *l)
+static bool has_name(const struct loading *l, const struct certpair *p)
 {
+    (void)l;
+    return p->names[0][0] != '\0';
+}
+
+static bool is_valid(const struct loading *l, const struct certpair *p)
+{
+    return certpair_is_valid(p, l->now);
+}
+
+/* Only pairs of which that is true stay, or all when it is true of none: a stale certificate is better than no site.
+ * 0 or -1. */
+static int prefer(struct loading *l, bool (*good)(const struct loading *l, const struct certpair *p))
+{
+    bool any = false, *is_good = calloc(l->n_pairs + 1, sizeof(*is_good));
     size_t n = 0;
-    bool drop = any_valid(l);
+    if (!is_good) {
+        return fail(l);
+    }
     for (size_t i = 0; i < l->n_pairs; i++) {
-        if (drop && !certpair_is_valid(&l->pairs[i], l->now)) {
-            certpair_finish(&l->pairs[i]);
-        } else {
+        is_good[i] = good(l, &l->pairs[i]);
+        any |= is_good[i];
+    }
+    for (size_t i = 0; any && i < l->n_pairs; i++) {
+        if (is_good[i]) {
             l->pairs[n++] = l->pairs[i];
+        } else {
+            certpair_finish(&l->pairs[i]);
         }
     }
-    l->n_pairs = n;
+    l->n_pairs = any ? n : l->n_pairs;
+    free(is_good);
+    return 0;
 }
 
 static time_t next_change(const struct loading *l)
@@ -582,7 +616,9 @@ static int warn(struct loading *l, const struct certs *certs)
 static int choose(struct loading *l, struct certloaded *out, const struct certs *before)
 {
     time_t next = next_change(l);
-    drop_invalid(l);
+    if (prefer(l, is_no_authority) < 0 || prefer(l, has_name) < 0 || prefer(l, is_valid) < 0) {
+        return -1;
+    }
     qsort(l->pairs, l->n_pairs, sizeof(*l->pairs), by_age);
     if (complete_chains(l) < 0 || (before && keep_old(l, before) < 0)) {
         return -1;

@@ -420,6 +420,34 @@ static void test_rsa_and_ecdsa_stand_side_by_side(void **state)
     certs_destroy(c);
 }
 
+static void test_authorities_and_certificates_of_people_serve_nobody(void **state)
+{
+    (void)state;
+    make_chain(); /* the keys of root and middle are there, too */
+    make(".", "person", EC, "DNS:leaf.example -addext extendedKeyUsage=clientAuth");
+    struct certs *c = load(".", NULL, NULL, NULL);
+    assert_int_equal(certs_count(c), 1);
+    serves_file(c, "leaf.example", "./leaf.crt");
+    serves_file(c, "middle.example", "./leaf.crt");
+    certs_destroy(c);
+    run("mkdir own; mv root.crt root.key own");
+    c = load("own", NULL, NULL, NULL); /* who names only that one means it */
+    assert_int_equal(certs_count(c), 1);
+    certs_destroy(c);
+}
+
+static void test_renewed_with_the_same_key_is_no_authority(void **state)
+{
+    (void)state;
+    make(".", "a", EC, "DNS:site.example");
+    run("openssl req -x509 -key a.key -days 20 -subj /CN=common -addext subjectAltName=DNS:site.example -out b.crt "
+        "2>log");
+    redate("a.crt", "a.key", "a.crt", -DAY, DAY);
+    struct certs *c = load(".", NULL, NULL, NULL);
+    serves_file(c, "site.example", "./b.crt");
+    certs_destroy(c);
+}
+
 static void test_newer_certificate_without_its_key_is_told(void **state)
 {
     (void)state;
@@ -484,7 +512,6 @@ static void test_packed_store_serves_the_same(void **state)
     (void)state;
     make_chain();
     make(".", "rsa", RSA, "DNS:leaf.example,DNS:*.site.example");
-    run("rm middle.key root.key");
     struct certs *c = load(".", NULL, "x.site.example", NULL), *copy;
     struct buf packed = {0};
     assert_int_equal(certs_pack(c, &packed), 0);
@@ -588,6 +615,8 @@ int main(void)
         OWN(test_each_name_has_its_certificate),
         OWN(test_newer_wildcard_is_preferred_to_an_older_name),
         OWN(test_rsa_and_ecdsa_stand_side_by_side),
+        OWN(test_authorities_and_certificates_of_people_serve_nobody),
+        OWN(test_renewed_with_the_same_key_is_no_authority),
         OWN(test_newer_certificate_without_its_key_is_told),
         OWN(test_what_serves_stays_when_its_files_go),
         OWN(test_file_that_holds_another_pair_is_believed),
