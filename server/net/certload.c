@@ -11,32 +11,22 @@
 
 #include "server/base/buf.h"
 #include "server/base/watch.h"
-#include "server/net/certfiles.h"
 #include "server/net/certs.h"
-#include "server/net/pemfile.h"
+#include "server/net/certsource.h"
 
-#define BYTES_MAX (32 * 1024 * 1024) /* that are read in all */
-#define CERTS_MAX 2000
-#define KEYS_MAX 500
-#define FAULTS_SHOWN 5
-
-struct source { /* what one setting names */
-    const char *setting, *where;
-    struct certfiles files;
-    struct pemfile *read; /* owned; of each file what is in it */
-    size_t n_certs, n_keys;
-    size_t faults; /* files that could not be used */
-};
+#define KEYLESS_SHOWN 5
 
 struct loading {
     const struct certload *from;
     time_t now;
-    struct source certs, keys; /* keys.where NULL: the keys are among the certificates */
+    struct certsource certs, keys; /* keys.where NULL: the keys are among the certificates */
     struct buf *warnings, *error;
     X509 **known; /* owned, the list only: all certificates that were found */
     size_t n_known;
     struct certpair *pairs; /* owned */
     size_t n_pairs;
+    SSL_CTX *scratch;  /* owned; to try pairs on */
+    X509_STORE *roots; /* owned; those of the machine; NULL until they are asked for, which takes some time */
 };
 
 static int fail(struct loading *l)
@@ -46,183 +36,17 @@ static int fail(struct loading *l)
     return -1;
 }
 
-/* --- Reading -------------------------------------------------------------------------------------------------------
- */
-
-static void say(struct buf *b, const char *before, const char *path, const char *after)
-{
-    buf_puts(b, before);
-    cert_print(b, path);
-    buf_puts(b, after);
-}
-
-/* Why nothing can be read there, and what to do. */
-static void explain_read(struct buf *b, const char *path, int r)
-{
-    if (r == -ENOTSUP) {
-        say(b, "'", path, "' is not a file; name a file in PEM format, or a folder of such files");
-        return;
-    }
-    say(b, "'", path, "' cannot be read: ");
-    buf_puts(b, r == -EFBIG ? "it is too large for a certificate" : strerror(-r));
-    if (r == -EACCES) {
-        buf_puts(b, "; run cwsgi as a user who may read it, or change its rights");
-    } else if (r == -ENOENT) {
-        buf_puts(b, "; name a file, a folder or a pattern of files that are there");
-    }
-}
-
-static void explain_locked(struct buf *b, const char *path)
-{
-    say(b, "the private key in '", path, "' is encrypted with a passphrase");
-    say(b, ": store it without one, by openssl pkey -in ", path, " -out NEWFILE");
-}
-
-/* A sentence about a file that holds something for us that cannot be used. False: there is none to say. */
-static bool explain_content(struct buf *b, const struct pemfile *f, const char *path, bool keys)
-{
-    if (f->cert_fault) {
-        say(b, "the certificate in '", path, "' cannot be used: ");
-        buf_puts(b, f->cert_fault);
-        buf_puts(b, "; it may be half-written or damaged: get a whole copy");
-    } else if (keys && f->key_fault) {
-        say(b, "the private key in '", path, "' cannot be used: ");
-        buf_puts(b, f->key_fault);
-        buf_puts(b, "; it may be half-written or damaged: get a whole copy");
-    } else if (keys && f->locked) {
-        explain_locked(b, path);
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* In a folder, a line for the log; at most a few. */
-static void note_fault(struct loading *l, struct source *s, const char *path, const struct pemfile *f, int r)
-{
-    struct buf text = {0};
-    bool any = true;
-    if (r < 0) {
-        explain_read(&text, path, r);
-    } else {
-        any = explain_content(&text, f, path, true);
-    }
-    if (any && s->faults++ < FAULTS_SHOWN) {
-        buf_printf(l->warnings, "Not used: %s\n", buf_cstr(&text) ? text.data : path);
-    }
-    buf_finish(&text);
-}
-
-/* What the setting names just so must be good. */
-static int check_given(struct loading *l, const struct source *s, const char *path, const struct pemfile *f, int r)
-{
-    bool for_certs = s == &l->certs, for_keys = s == &l->keys || !l->keys.where;
-    if (r < 0) {
-        buf_printf(l->error, "%s ", s->setting);
-        explain_read(l->error, path, r);
-        return -1;
-    }
-    if (for_certs && f->n_certs == 0 && !f->cert_fault) {
-        buf_printf(l->error, "%s ", s->setting);
-        say(l->error, "'", path, "' holds no certificate in PEM format");
-        if (f->der) {
-            say(l->error, "; it looks like DER: convert it by openssl x509 -inform der -in ", path, " -out NEWFILE");
-        } else {
-            buf_puts(l->error, "; name one that has a line -----BEGIN CERTIFICATE-----");
-        }
-        return -1;
-    }
-    if ((for_certs && f->cert_fault) || (for_keys && f->n_keys == 0 && (f->key_fault || f->locked))) {
-        struct pemfile part = *f;
-        part.cert_fault = for_certs ? f->cert_fault : NULL;
-        buf_printf(l->error, "%s: ", s->setting);
-        explain_content(l->error, &part, path, for_keys);
-        return -1;
-    }
-    if (for_keys && f->n_keys == 0) {
-        say(l->error, "'", path, "' holds no private key in PEM format");
-        buf_puts(l->error, s == &l->keys ? "; name one that has a line -----BEGIN PRIVATE KEY-----"
-                                         : "; name the file that holds it with keyfile");
-        return -1;
-    }
-    return 0;
-}
-
-static int read_source(struct loading *l, struct source *s)
-{
-    int r = certfiles_find(&s->files, s->where);
-    if (r < 0) {
-        if (r == -ENOMEM) {
-            return fail(l);
-        }
-        buf_printf(l->error, "%s ", s->setting);
-        explain_read(l->error, s->where, r);
-        return -1;
-    }
-    s->read = calloc(s->files.n + 1, sizeof(*s->read));
-    if (!s->read) {
-        return fail(l);
-    }
-    size_t bytes = 0;
-    for (size_t i = 0; i < s->files.n; i++) {
-        const struct certfile *file = &s->files.list[i];
-        struct pemfile *f = &s->read[i];
-        if (bytes > BYTES_MAX || s->n_certs > CERTS_MAX || s->n_keys > KEYS_MAX) {
-            s->files.cut = true;
-            break;
-        }
-        bytes += file->size;
-        r = pemfile_read(f, file->path);
-        s->n_certs += f->n_certs;
-        s->n_keys += f->n_keys;
-        if (r == -ENOMEM) {
-            return fail(l);
-        }
-        if (file->given) {
-            if (check_given(l, s, file->path, f, r) < 0) {
-                return -1;
-            }
-        } else {
-            note_fault(l, s, file->path, f, r);
-        }
-    }
-    return 0;
-}
-
-static void note_bounds(struct loading *l, const struct source *s)
-{
-    if (s->faults > FAULTS_SHOWN) {
-        buf_printf(l->warnings, "Not used: %zu more files in %s\n", s->faults - FAULTS_SHOWN, s->where);
-    }
-    if (s->files.cut) {
-        say(l->warnings, "There are more files in ", s->where,
-            " than cwsgi looks at: give it a folder that holds certificates and keys only\n");
-    }
-    if (s->files.unreadable) {
-        say(l->warnings, "The folder ", s->files.unreadable, " cannot be read\n");
-    }
-}
-
-static void finish_source(struct source *s)
-{
-    for (size_t i = 0; s->read && i < s->files.n; i++) {
-        pemfile_finish(&s->read[i]);
-    }
-    free(s->read);
-    certfiles_finish(&s->files);
-}
-
 /* --- Pairing -------------------------------------------------------------------------------------------------------
  */
 
-static struct source *source_of_keys(struct loading *l)
+static struct certsource *source_of_keys(struct loading *l)
 {
     return l->keys.where ? &l->keys : &l->certs;
 }
 
 static EVP_PKEY *find_key(struct loading *l, X509 *cert, const char **path)
 {
-    struct source *s = source_of_keys(l);
+    struct certsource *s = source_of_keys(l);
     EVP_PKEY *public = X509_get0_pubkey(cert);
     for (size_t i = 0; public && i < s->files.n; i++) {
         for (size_t k = 0; k < s->read[i].n_keys; k++) {
@@ -236,21 +60,19 @@ static EVP_PKEY *find_key(struct loading *l, X509 *cert, const char **path)
 }
 
 /* NULL: OpenSSL takes the pair as it is to be used; else why not. */
-static const char *weakness(const struct loading *l, const struct certpair *p)
+static const char *weakness(struct loading *l, const struct certpair *p)
 {
     const char *why = NULL;
-    SSL_CTX *scratch = SSL_CTX_new(TLS_server_method());
-    if (scratch && l->from->ciphers) {
-        SSL_CTX_set_cipher_list(scratch, l->from->ciphers); /* it may say @SECLEVEL=... */
+    if (!l->scratch && (l->scratch = SSL_CTX_new(TLS_server_method())) && l->from->ciphers) {
+        SSL_CTX_set_cipher_list(l->scratch, l->from->ciphers); /* it may say @SECLEVEL=... */
     }
     ERR_clear_error();
-    if (!scratch || SSL_CTX_use_cert_and_key(scratch, p->cert, p->key, NULL, 0) != 1) {
+    if (!l->scratch || SSL_CTX_use_cert_and_key(l->scratch, p->cert, p->key, NULL, 1) != 1) {
         unsigned long code = ERR_peek_last_error();
         why = code ? ERR_reason_error_string(code) : NULL;
         why = why ? why : "OpenSSL refuses it";
     }
     ERR_clear_error();
-    SSL_CTX_free(scratch);
     return why;
 }
 
@@ -289,7 +111,7 @@ static int add_pair(struct loading *l, const struct certfile *file, const struct
     const char *why = weakness(l, p);
     if (why) {
         struct buf *to = file->given ? l->error : l->warnings;
-        say(to, file->given ? "certfile '" : "Not used: the certificate in '", file->path, "' cannot be used: ");
+        cert_say(to, file->given ? "certfile '" : "Not used: the certificate in '", file->path, "' cannot be used: ");
         buf_puts(to, why);
         buf_puts(to, file->given ? "; get another one" : "\n");
         certpair_finish(p);
@@ -301,7 +123,7 @@ static int add_pair(struct loading *l, const struct certfile *file, const struct
 
 static int make_pairs(struct loading *l)
 {
-    struct source *s = &l->certs;
+    struct certsource *s = &l->certs;
     l->known = calloc(s->n_certs + 1, sizeof(*l->known));
     if (!l->known) {
         return fail(l);
@@ -324,23 +146,23 @@ static int make_pairs(struct loading *l)
 /* There is no pair at all: why? */
 static int explain_none(struct loading *l)
 {
-    const struct source *s = &l->certs, *k = source_of_keys(l);
+    const struct certsource *s = &l->certs, *k = source_of_keys(l);
     if (s->files.n == 1 && s->files.list[0].given && k->files.n == 1 && k->files.list[0].given) {
-        say(l->error, "the private key in '", k->files.list[0].path, "' does not belong to the certificate in '");
+        cert_say(l->error, "the private key in '", k->files.list[0].path, "' does not belong to the certificate in '");
         cert_print(l->error, s->files.list[0].path);
         buf_puts(l->error, "'; name the key that the certificate was made for");
         return -1;
     }
     if (s->n_certs == 0) {
-        say(l->error, "certfile '", s->where, "' holds no certificate in PEM format");
+        cert_say(l->error, "certfile '", s->where, "' holds no certificate in PEM format");
     } else if (k->n_keys == 0) {
         buf_printf(l->error, "%s ", k == s ? "certfile" : "keyfile");
-        say(l->error, "'", k->where, "' holds no private key in PEM format");
+        cert_say(l->error, "'", k->where, "' holds no private key in PEM format");
     } else {
         buf_printf(l->error, "none of the %zu private keys in '", k->n_keys);
-        say(l->error, "", k->where, "' belongs to one of the ");
+        cert_say(l->error, "", k->where, "' belongs to one of the ");
         buf_printf(l->error, "%zu certificates in '", s->n_certs);
-        say(l->error, "", s->where, "'");
+        cert_say(l->error, "", s->where, "'");
     }
     const char *reason = l->warnings->len > 0 ? buf_cstr(l->warnings) : NULL;
     if (reason) { /* the first is enough here */
@@ -515,21 +337,22 @@ static bool is_in_order(const struct certpair *p, const struct pemfile *f)
 }
 
 /* Whether the files, or the machine, know who signed the end of the chain: a root need not be sent. */
-static bool is_issuer_known(const struct loading *l, X509 *top)
+static bool is_issuer_known(struct loading *l, X509 *top)
 {
     for (size_t i = 0; i < l->n_known; i++) {
         if (X509_check_issued(l->known[i], top) == X509_V_OK) {
             return true;
         }
     }
-    X509_STORE *store = X509_STORE_new();
+    if (!l->roots && (l->roots = X509_STORE_new())) {
+        X509_STORE_set_default_paths(l->roots);
+    }
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     X509 *issuer = NULL;
-    bool found = store && ctx && X509_STORE_set_default_paths(store) == 1 &&
-                 X509_STORE_CTX_init(ctx, store, top, NULL) == 1 && X509_STORE_CTX_get1_issuer(&issuer, ctx, top) == 1;
+    bool found = l->roots && ctx && X509_STORE_CTX_init(ctx, l->roots, top, NULL) == 1 &&
+                 X509_STORE_CTX_get1_issuer(&issuer, ctx, top) == 1;
     X509_free(issuer);
     X509_STORE_CTX_free(ctx);
-    X509_STORE_free(store);
     ERR_clear_error();
     return found;
 }
@@ -541,14 +364,14 @@ static void warn_of_chain(struct loading *l, const struct certpair *p)
     X509 *top = certpair_top(p);
     char name[200];
     if (f && given && !is_in_order(p, f)) {
-        say(l->warnings, "The certificates in ", p->cert_path,
-            " are out of order, or some do not belong to the chain: ");
+        cert_say(l->warnings, "The certificates in ", p->cert_path,
+                 " are out of order, or some do not belong to the chain: ");
         buf_puts(l->warnings, "put the server's own first, then its issuer's, and so on; they are served so\n");
     }
     if (!is_issuer_known(l, top)) {
         X509_NAME_oneline(X509_get_issuer_name(top), name, sizeof(name));
-        say(l->warnings, "The chain of the certificate in ", p->cert_path, " is incomplete: the certificate of '");
-        say(l->warnings, "", name, "' is not there, and clients that do not know it will refuse the connection; ");
+        cert_say(l->warnings, "The chain of the certificate in ", p->cert_path, " is incomplete: the certificate of '");
+        cert_say(l->warnings, "", name, "' is not there, and clients that do not know it will refuse the connection; ");
         buf_puts(l->warnings, "add it to the file or the folder\n");
     }
 }
@@ -556,12 +379,12 @@ static void warn_of_chain(struct loading *l, const struct certpair *p)
 static void warn_of_pair(struct loading *l, const struct certpair *p)
 {
     if (p->kept) {
-        say(l->warnings, "The certificate in ", p->cert_path, " is not there any more, nor another one for ");
-        say(l->warnings, "", p->names[0], ": the one in memory goes on serving\n");
+        cert_say(l->warnings, "The certificate in ", p->cert_path, " is not there any more, nor another one for ");
+        cert_say(l->warnings, "", p->names[0], ": the one in memory goes on serving\n");
     } else if (l->now >= p->not_after) {
-        say(l->warnings, "The certificate in ", p->cert_path, " has expired: clients will refuse it\n");
+        cert_say(l->warnings, "The certificate in ", p->cert_path, " has expired: clients will refuse it\n");
     } else if (l->now < p->not_before) {
-        say(l->warnings, "The certificate in ", p->cert_path, " is not valid yet: clients will refuse it\n");
+        cert_say(l->warnings, "The certificate in ", p->cert_path, " is not valid yet: clients will refuse it\n");
     }
     if (!p->kept) {
         warn_of_chain(l, p);
@@ -589,9 +412,9 @@ static int warn_of_keyless(struct loading *l, const struct certs *certs)
             p.modified = l->certs.files.list[i].modified;
             wanted = by_age(&p, now) < 0;
         }
-        if (wanted && shown++ < FAULTS_SHOWN) {
-            say(l->warnings, "Not used: the certificate in '", path, "' is newer than the one that serves ");
-            say(l->warnings, "", p.names[0], ", but its private key is not there\n");
+        if (wanted && shown++ < KEYLESS_SHOWN) {
+            cert_say(l->warnings, "Not used: the certificate in '", path, "' is newer than the one that serves ");
+            cert_say(l->warnings, "", p.names[0], ", but its private key is not there\n");
         }
         certpair_finish(&p);
     }
@@ -604,8 +427,8 @@ static int warn(struct loading *l, const struct certs *certs)
         warn_of_pair(l, certs_pair(certs, i));
     }
     if (l->from->host && !certs_covers(certs, l->from->host)) {
-        say(l->warnings, "No certificate covers ", l->from->host, ", the cert_host: ");
-        say(l->warnings, "the one for ", certs_pair(certs, certs_set(certs, 0)->pair[0])->names[0], " serves\n");
+        cert_say(l->warnings, "No certificate covers ", l->from->host, ", the cert_host: ");
+        cert_say(l->warnings, "the one for ", certs_pair(certs, certs_set(certs, 0)->pair[0])->names[0], " serves\n");
     }
     return warn_of_keyless(l, certs);
 }
@@ -641,19 +464,15 @@ int certload(struct certloaded *out, const struct certload *from, const struct c
     struct loading l = {
         .from = from,
         .now = now,
-        .certs = {.setting = "certfile", .where = from->certfile},
-        .keys = {.setting = "keyfile", .where = from->keyfile},
+        .certs = {.setting = "certfile", .where = from->certfile, .certs = true, .keys = !from->keyfile},
+        .keys = {.setting = "keyfile", .where = from->keyfile, .keys = true},
         .warnings = warnings,
         .error = error,
     };
     *out = (struct certloaded){0};
-    int r = read_source(&l, &l.certs);
-    r = r == 0 && l.keys.where ? read_source(&l, &l.keys) : r;
-    if (r == 0) {
-        note_bounds(&l, &l.certs);
-        note_bounds(&l, &l.keys);
-        r = make_pairs(&l);
-    }
+    int r = certsource_read(&l.certs, warnings, error);
+    r = r == 0 && l.keys.where ? certsource_read(&l.keys, warnings, error) : r;
+    r = r == 0 ? make_pairs(&l) : r;
     r = r == 0 && l.n_pairs == 0 ? explain_none(&l) : r;
     r = r == 0 ? choose(&l, out, before) : r;
     r = r == 0 ? warn(&l, out->certs) : r;
@@ -666,8 +485,10 @@ int certload(struct certloaded *out, const struct certload *from, const struct c
     }
     free(l.pairs);
     free(l.known);
-    finish_source(&l.certs);
-    finish_source(&l.keys);
+    SSL_CTX_free(l.scratch);
+    X509_STORE_free(l.roots);
+    certsource_finish(&l.certs);
+    certsource_finish(&l.keys);
     ERR_clear_error();
     return r;
 }

@@ -279,6 +279,13 @@ int cert_print(struct buf *out, const char *text)
     return r;
 }
 
+int cert_say(struct buf *out, const char *before, const char *text, const char *after)
+{
+    int r = buf_puts(out, before);
+    r = r == 0 ? cert_print(out, text) : r;
+    return r == 0 ? buf_puts(out, after) : r;
+}
+
 static void print_kind(const struct certpair *p, struct buf *out)
 {
     char curve[32] = "";

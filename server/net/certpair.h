@@ -44,3 +44,5 @@ long cert_days(time_t until, time_t now); /* that are left, the one that has beg
 
 /* Text from a file's or a certificate's hands, fit for a line of the log. 0 or -ENOMEM. */
 int cert_print(struct buf *out, const char *text);
+int cert_say(struct buf *out, const char *before, const char *text,
+             const char *after); /* the same, between two others */

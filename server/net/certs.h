@@ -1,6 +1,6 @@
 /* certs.h - the certificate store: which pairs of certificate and key serve which host names.
- * Read from files by certload.h, in the master, which may read private keys; packed there and unpacked by workers,
- * which may not. What is in a store never changes: a renewal makes another one. One thread. */
+ * Read from files (certload.h) in the master, which may read private keys, and given to the workers (certpack.h), which
+ * may not. What is in a store never changes: a renewal makes another one. One thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,13 +31,9 @@ size_t certs_sets(const struct certs *c);                           /* at least 
 const struct certset *certs_set(const struct certs *c, size_t i);   /* set 0 is for whom no other is */
 size_t certs_find(const struct certs *c, const char *name);         /* the set for this host name */
 bool certs_covers(const struct certs *c, const char *name);         /* one that it belongs to */
+const char *certs_host(const struct certs *c);                      /* whose set is the first one; borrowed */
 bool certs_is_default(const struct certs *c, size_t pair);          /* it is in set 0 */
 bool certs_same(const struct certs *c, const struct certs *d);      /* both serve the same to all */
 
 /* Pair `i` for people: names, until when, which files; without a line's end. 0 or -ENOMEM. */
 int certs_describe(const struct certs *c, size_t i, time_t now, struct buf *b);
-
-/* The whole store as bytes, private keys included. 0, -ENOMEM or, when they make no sense,
- * -EINVAL. */
-int certs_pack(const struct certs *c, struct buf *out);
-int certs_unpack(struct certs **out, const void *data, size_t len);

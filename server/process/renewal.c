@@ -17,6 +17,7 @@
 #include "server/base/watch.h"
 #include "server/config/settings.h"
 #include "server/net/certload.h"
+#include "server/net/certpack.h"
 #include "server/net/certs.h"
 #include "server/net/tls.h"
 #include "server/process/news.h"
@@ -137,7 +138,7 @@ static void warn_of_end(struct renewal *r, time_t now)
 static void publish(struct renewal *r)
 {
     struct buf packed = {0};
-    int result = certs_pack(r->loaded.certs, &packed);
+    int result = certpack_put(r->loaded.certs, &packed);
     if (result == 0) {
         result = bulletin_put(r->bulletin, packed.data, packed.len, &r->seen);
     }
@@ -321,7 +322,7 @@ static void take_new(struct renewal *r)
         return; /* the next client brings us here again */
     }
     if (result == 0) {
-        result = certs_unpack(&loaded.certs, packed.data, packed.len);
+        result = certpack_take(&loaded.certs, packed.data, packed.len);
     }
     if (packed.data) {
         OPENSSL_cleanse(packed.data, packed.len);
@@ -370,7 +371,7 @@ static int open_bulletin(struct renewal *r, int *fd, struct certs **before)
     }
     *fd = -1;
     if (bulletin_get(r->bulletin, &packed, &r->seen) == 0 && packed.len > 0) {
-        certs_unpack(before, packed.data, packed.len); /* another build's may look otherwise */
+        certpack_take(before, packed.data, packed.len); /* another build's may look otherwise */
     }
     if (packed.data) {
         OPENSSL_cleanse(packed.data, packed.len);

@@ -18,6 +18,7 @@
 #include "server/base/buf.h"
 #include "server/net/certfiles.h"
 #include "server/net/certload.h"
+#include "server/net/certpack.h"
 #include "server/net/certs.h"
 #include "tests/unit/folder.h"
 
@@ -514,16 +515,16 @@ static void test_packed_store_serves_the_same(void **state)
     make(".", "rsa", RSA, "DNS:leaf.example,DNS:*.site.example");
     struct certs *c = load(".", NULL, "x.site.example", NULL), *copy;
     struct buf packed = {0};
-    assert_int_equal(certs_pack(c, &packed), 0);
+    assert_int_equal(certpack_put(c, &packed), 0);
     for (size_t n = 0; n < packed.len; n++) {
         char *part = malloc(n + 1); /* of just that size */
         memcpy(part, packed.data, n);
-        if (certs_unpack(&copy, part, n) == 0) { /* cut between two pairs */
+        if (certpack_take(&copy, part, n) == 0) { /* cut between two pairs */
             certs_destroy(copy);
         }
         free(part);
     }
-    assert_int_equal(certs_unpack(&copy, packed.data, packed.len), 0);
+    assert_int_equal(certpack_take(&copy, packed.data, packed.len), 0);
     assert_true(certs_same(c, copy));
     assert_int_equal(certs_sets(c), certs_sets(copy));
     assert_int_equal(certs_find(c, "y.site.example"), certs_find(copy, "y.site.example"));
