@@ -10,7 +10,6 @@ LONG = b"a" * 9000
 
 SAME = {
     "no request line": (b"FOO\r\n\r\n", 400),
-    "unknown version": (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
     "small method": (b"get / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "bad header name": (b"GET / HTTP/1.1\r\nHost: x\r\nB@d: 1\r\n\r\n", 400),
     "folded header": (b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\n 2\r\n\r\n", 400),
@@ -31,6 +30,7 @@ SAME = {
 
 # The name of the difference, gunicorn's status, ours.
 OTHERWISE = {
+    "unknown version": (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "an unknown version of HTTP", 400, 505),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 without Host", 200, 400),
     "unknown method": (b"ODD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "an unknown method", 200, 501),
 }
