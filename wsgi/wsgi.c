@@ -416,7 +416,7 @@ enum load_result wsgi_create(struct app **out, const struct settings *s, const c
 
     *out = NULL;
     if (!w) {
-        log_error("out of memory");
+        log_error("The application cannot be made ready: out of memory");
         return r;
     }
     w->app = (struct app){attach, detach, leave, begin, next, end, reap_pending, reap};

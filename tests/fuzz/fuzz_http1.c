@@ -41,7 +41,7 @@
 #define TURNS_MAX 100000
 
 enum script_place { SCRIPT_SERVER, SCRIPT_EVENT, SCRIPT_WHERE, SCRIPT_MANNER, SCRIPT_CUTS };
-enum event {
+enum occasion {
     NOTHING,
     WAIT_3_S,
     WAIT_11_S,
@@ -50,7 +50,7 @@ enum event {
     VANISH,  /* the client is gone */
     SHED,    /* idle connections make room */
     ABANDON, /* the client is gone before the executor has its first turn */
-    EVENTS,
+    OCCASIONS,
 };
 enum cuts { WHOLE, SINGLE_BYTES, PIECES };
 
@@ -70,7 +70,7 @@ struct run {
     int fd; /* the client's end; -1: the client has left */
     struct buf got;
     struct str page; /* in `got`: what the server's refusal says; empty without one, and to HEAD */
-    enum event event;
+    enum occasion event;
     bool lazy;      /* the client reads only when it has to */
     bool held;      /* the executor has no turn */
     unsigned delay; /* turns of the loop between two runs of the executor */
@@ -270,7 +270,7 @@ static bool send_piece(struct run *r, const char *p, size_t len)
 
 static void happen(struct run *r)
 {
-    static const unsigned WAIT_MS[EVENTS] = {[WAIT_3_S] = 3000, [WAIT_11_S] = 11000, [WAIT_31_S] = 31000};
+    static const unsigned WAIT_MS[OCCASIONS] = {[WAIT_3_S] = 3000, [WAIT_11_S] = 11000, [WAIT_31_S] = 31000};
     settle(r);
     if (WAIT_MS[r->event]) {
         wait_ms(r, WAIT_MS[r->event]);
@@ -347,8 +347,9 @@ static void judge(struct run *r)
         r->page = (struct str){all.page, all.page_len};
     }
     if (r->event == NOTHING) {
-        size_t logged = atomic_load(&slot.requests);
-        CHECK(logged == r->app.n + (all.refused != 0), "%zu lines in the log for %zu requests", logged, r->app.n);
+        size_t logged = atomic_load(&slot.counters[COUNT_requests]), answered = r->app.n + (all.refused != 0);
+        bool begun = logged == answered + 1 && !all.refused; /* the client left within a head: 499 */
+        CHECK(logged == answered || begun, "%zu lines in the log for %zu requests", logged, r->app.n);
         CHECK(all.refused || all.closing || has_cut_answer(r) || !reread_has_head(r->raw, r->raw_len, r->app.reread),
               "a request was not answered");
     }
@@ -361,13 +362,13 @@ static void run(struct run *r, enum cuts cuts)
     static const struct peer FRONT_END = {.addr = "127.0.0.1", .server_addr = "unix"};
     unsigned server = script_at(r->script, SCRIPT_SERVER), manner = script_at(r->script, SCRIPT_MANNER);
     r->server = &servers[server % SERVERS];
-    r->event = script_at(r->script, SCRIPT_EVENT) % EVENTS;
+    r->event = script_at(r->script, SCRIPT_EVENT) % OCCASIONS;
     r->lazy = manner & 1;
     r->held = r->event == ABANDON;
     r->delay = manner / 2 % 4;
     fake_app_init(&r->app, r->script, &r->server->http.limits, r->raw, r->raw_len);
     inline_init(&executor, &r->app.app, &slot);
-    atomic_store(&slot.requests, 0);
+    atomic_store(&slot.counters[COUNT_requests], 0);
     now = r;
 
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0, "socketpair");
