@@ -37,6 +37,7 @@
 #include "server/process/reexec.h"
 #include "server/process/reload.h"
 #include "server/process/renewal.h"
+#include "server/process/retry.h"
 #include "server/process/signals.h"
 #include "server/process/stackdump.h"
 #include "server/process/systemd.h"
@@ -90,8 +91,7 @@ static int refuse(struct program *p, struct buf *error)
         log_error("%s", text);
     }
     if (is_reload(p)) {
-        /* The trial was good and this is not: something changed in between. Without a master the workers end. */
-        log_critical("The new release does not start: the server ends");
+        log_critical("The new release does not start");
     }
     return 1;
 }
@@ -454,6 +454,11 @@ static int open_pidfile(struct program *p, struct buf *error)
     }
     int r = pidfile_create(&p->pidfile, path, old, NULL, error);
     free(path);
+    if (r < 0 && is_reload(p)) { /* once it has served, a server does not end because of that */
+        log_critical("Error: %s; the server goes on without a pid file", buf_cstr(error));
+        error->len = 0;
+        return GO_ON;
+    }
     return r < 0 ? refuse(p, error) : GO_ON;
 }
 
@@ -785,7 +790,13 @@ int main(int argc, char **argv)
     int status = r < 0 ? refuse_errno(&p, "The handover of the old release can't be read", r) : set_up(&p, &error);
     buf_finish(&error);
     if (status == GO_ON) {
+        handover_settled(p.handover);
         status = serve(&p);
+    } else if (is_reload(&p)) {
+        if (p.interpreter) {
+            interp_flush();
+        }
+        status = retry_run(p.launch, p.handover);
     }
     tear_down(&p);
     daemon_report(&p.report_fd, status);

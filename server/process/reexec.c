@@ -159,12 +159,9 @@ static void own_pid(char **env, const char *name, pid_t elder, char *text, size_
     }
 }
 
-int reexec(const struct launch *l, const struct handover *h)
+/* With the state in `fd`. Only returns on failure, with -errno and everything as before. */
+static int execute(const struct launch *l, const struct handover *h, int fd)
 {
-    int fd = write_file(h);
-    if (fd < 0) {
-        return fd;
-    }
     char variable[sizeof(VARIABLE) + 16];
     snprintf(variable, sizeof(variable), VARIABLE "=%d", fd);
     int r = -ENOMEM, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -192,6 +189,16 @@ int reexec(const struct launch *l, const struct handover *h)
     }
     set_inherit_all(h, false);
     free(env);
+    return r;
+}
+
+int reexec(const struct launch *l, const struct handover *h)
+{
+    int fd = write_file(h);
+    if (fd < 0) {
+        return fd;
+    }
+    int r = execute(l, h, fd);
     close(fd);
     return r;
 }
@@ -201,7 +208,7 @@ int reexec(const struct launch *l, const struct handover *h)
 
 void handover_init(struct handover *h)
 {
-    *h = (struct handover){.master_fd = {-1, -1}, .wake_fd = {-1, -1}};
+    *h = (struct handover){.fd = -1, .master_fd = {-1, -1}, .wake_fd = {-1, -1}};
     for (size_t i = 0; i < N_SINGLE; i++) {
         *single(h, i) = -1;
     }
@@ -398,15 +405,26 @@ int handover_read(struct handover **out)
         return -ENOMEM;
     }
     handover_init(h);
+    h->fd = fd;
     r = read_text(h, text);
     free(text);
+    if (r == 0) {
+        r = set_inherit(fd, false);
+    }
     if (r < 0) {
         handover_destroy(h);
         return r;
     }
-    close(fd);
     *out = h;
     return 0;
+}
+
+void handover_settled(struct handover *h)
+{
+    if (h && h->fd >= 0) {
+        close(h->fd);
+        h->fd = -1;
+    }
 }
 
 void handover_destroy(struct handover *h)
@@ -415,6 +433,7 @@ void handover_destroy(struct handover *h)
         return;
     }
     listeners_close(&h->listeners);
+    handover_settled(h);
     for (size_t i = 0; i < N_SINGLE; i++) {
         if (*single(h, i) >= 0) {
             close(*single(h, i));
@@ -430,4 +449,24 @@ void handover_destroy(struct handover *h)
     free(h->counts);
     free(h->workers);
     free(h);
+}
+
+int reexec_again(const struct launch *l, const struct handover *h)
+{
+    char *text = NULL;
+    int r = read_file(h->fd, &text);
+    struct handover *all = r == 0 ? malloc(sizeof(*all)) : NULL;
+    if (all) {
+        handover_init(all);
+        r = read_text(all, text);
+        if (r == 0) {
+            r = set_inherit(h->fd, true);
+        }
+        r = r == 0 ? execute(l, all, h->fd) : r;
+        handover_destroy(all); /* closes what somebody else has, too: there is nothing to go on with */
+    } else if (r == 0) {
+        r = -ENOMEM;
+    }
+    free(text);
+    return r;
 }

@@ -20,6 +20,7 @@ struct handover_worker {
 };
 
 struct handover {
+    int fd;                          /* owned: the file that it was read from; -1: none */
     struct listeners listeners;      /* owned until taken */
     int scoreboard_fd;               /* owned until taken, then -1; -1: none */
     int tickets_fd;                  /* as above */
@@ -47,12 +48,16 @@ void handover_init(struct handover *h); /* nothing in it */
 
 /* What the image before us left, or NULL in *out on a first start. 0 or -errno. */
 int handover_read(struct handover **out);
+void handover_settled(struct handover *h); /* the new image serves: it will not be needed again. NULL is fine */
 void handover_destroy(struct handover *h); /* what handover_read gave: closes what was not taken; NULL is fine */
 
 /* Writes the state and executes the program again, from where and with what it was started: only returns on failure,
  * with -errno and everything as before. The caller has blocked all signals, so that none is lost between the images;
  * the new one unblocks them when it is ready. */
 int reexec(const struct launch *l, const struct handover *h);
+
+/* The same once more, with what the image before us left: nothing of it may have been closed meanwhile. */
+int reexec_again(const struct launch *l, const struct handover *h);
 
 /* The environment we were started with; `extra` (borrowed, or NULL) in place of a handover. The array is owned by the
  * caller, the strings are borrowed. NULL when memory is short. */

@@ -119,6 +119,63 @@ def test_program_that_is_gone(server, folder, tmp_path):
     accepted(s, "new")
 
 
+# Something breaks between the trial and the reload.
+
+
+LATE = "import os, sys\nif os.path.exists('broken') and '--check-config' not in sys.argv:\n    raise RuntimeError('late')\n"
+
+
+def breaks_late(s, folder):
+    s.tracebacks_expected = True
+    (folder / "broken").touch()
+    workers = s.children()
+    s.signal("HUP")
+    s.wait_log("The old workers serve on; the new release is tried again in 2 s")
+    assert get_text(s) == "old"
+    assert s.children() == workers and s.process.poll() is None
+
+
+def test_new_image_that_does_not_start_is_tried_again(server, folder):
+    write(folder, "old")
+    (folder / "gunicorn.conf.py").write_text(LATE)
+    s = server("release:app", "-w", "2", "-p", "pid", folder=folder)
+    assert get_text(s) == "old"
+    s.ready_workers(2)
+    write(folder, "new")
+    with Load(s, 2, get_text) as load:
+        breaks_late(s, folder)
+        load.wait_replies(20)
+        (folder / "broken").unlink()
+        wait_until(lambda: load.replies[-1] == "new", "it has started")
+    assert load.failures == []
+    assert (folder / "pid").read_text() == f"{s.pid}\n"
+    write(folder, "newer")
+    accepted(s, "newer")
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT"])
+def test_server_whose_new_image_does_not_start_can_be_stopped(server, folder, name):
+    write(folder, "old")
+    (folder / "gunicorn.conf.py").write_text(LATE)
+    s = server("release:app", "-w", "2", "-p", "pid", folder=folder)
+    s.ready_workers(2)
+    breaks_late(s, folder)
+    assert s.stop(name) == 0
+    assert not (folder / "pid").exists()
+
+
+def test_pid_file_that_cannot_be_written_any_more(server, folder):
+    write(folder, "old")
+    (folder / "run").mkdir()
+    s = server("release:app", "-p", "run/pid", folder=folder)
+    assert get_text(s) == "old"
+    (folder / "run" / "pid").unlink()
+    (folder / "run").rmdir()
+    write(folder, "new")
+    accepted(s, "new")
+    s.wait_log("the server goes on without a pid file")
+
+
 # --check-path
 
 

@@ -240,6 +240,49 @@ def test_script_of_the_story(site_folder, certificate):
         script.clean()
 
 
+RESTARTS = 20
+
+
+@ours
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_stop_and_start_by_the_script_leave_the_site_up(site_folder, certificate, busy):
+    """Right after one another, also while a request is running: each time the port is free, and nobody in ps."""
+    if not orphans_go_to_init():
+        pytest.skip("orphans have another parent than 1 here, which the script relies on")
+    port = free_port()
+    serve = [program(site_folder), "-w", "3", "-b", f"127.0.0.1:{port}", "--chdir", site_folder]
+    serve += ["--certfile", certificate.cert, "--keyfile", certificate.key, "--log-file", "logs/server.log", "probe:app"]
+    shutil.copy2(APPS / "run_process_ps.sh", site_folder / "run_process.sh")
+    shutil.copy2(APPS / "probe.py", site_folder)
+    script = Script(site_folder, "sh", site_folder / "run_process.sh")
+    name = str(site_folder / "venv")
+    running = None
+    try:
+        assert script.run("start", name, *serve) == (0, "Starting server\n")
+        wait_until(lambda: listening(port), "it listens")
+        for n in range(RESTARTS):
+            if busy:
+                command_line = ["curl", "-sS", "--cacert", certificate.cert, f"https://localhost:{port}/pid?sleep=0.5"]
+                running = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                wait_until(lambda n=n: read(site_folder / "calls.txt").count("sleep") == n + 1, "it is running")
+            status, said = script.run("stop", name)
+            assert status == 0 and said.startswith("Stopping server with pid="), said
+            assert script.run("start", name, *serve) == (0, "Starting server\n"), f"restart {n}"
+            wait_until(lambda: listening(port), f"it listens after restart {n}")
+            assert curl(certificate, f"https://localhost:{port}/pid").isdigit(), f"restart {n}"
+            if running:
+                assert running.communicate(timeout=BOUND)[0].isdigit(), f"restart {n} broke off a request"
+        (master,) = wait_until(lambda: len(m := script.master()) == 1 and m, "the old ones are gone")
+        assert script.run("stop", name) == (0, f"Stopping server with pid={master}\n")
+        wait_until(lambda: not script.processes(), "all have ended")
+    finally:
+        script.clean()
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
 def run_process(folder, port):
     """The example's script, on another port."""
     text = (EXAMPLE / "run_process.sh").read_text()
