@@ -215,10 +215,13 @@ class Server:
         return wait_until(lambda: (c := self.children()) and len(c) == n and c, f"there are {n} workers")
 
     def ready_workers(self, n):
-        """The same, once each has loaded the application."""
-        pids = self.workers(n)
-        wait_until(lambda: self.is_gunicorn or all(map(has_loop, pids)), "all of them serve")
-        return pids
+        """The same, once each has loaded the application; looked up anew each time, since they come and go."""
+
+        def ready():
+            pids = self.children()
+            return len(pids) == n and (self.is_gunicorn or all(map(has_loop, pids))) and pids
+
+        return wait_until(ready, f"{n} workers serve")
 
     # Talking to it.
 
