@@ -587,6 +587,7 @@ static int detach(struct program *p, struct buf *error)
     if (pylog_start(&p->settings, true, error) < 0) {
         return refuse(p, error);
     }
+    pylog_adopt(&p->settings);
     if (p->settings.capture_output) {
         stdio_to_log();
     }
@@ -654,6 +655,7 @@ static int boot_worker(struct program *p, int tell_fd)
         return WORKER_BOOT_ERROR;
     }
     log_echo_end();
+    pylog_adopt(&p->settings);
     if (p->settings.daemon && !p->settings.enable_stdio_inheritance && !p->settings.capture_output) {
         stdio_silence(); /* not sooner: a traceback of the start is shown to who started the daemon */
     }
@@ -677,7 +679,7 @@ static int work(struct program *p, const struct seat *seat)
             .listeners = &p->listeners,
             .renewal = p->renewal,
             .scoreboard = p->scoreboard,
-            .access_syslog = p->access_syslog,
+            .access_syslog = pylog_on() ? NULL : p->access_syslog,
             .statsd = p->statsd,
             .app = p->app,
             .hooks = &p->hooks,

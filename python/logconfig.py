@@ -65,9 +65,7 @@ class Logger:
         if cfg.accesslog:
             self.add(self.access_log, cfg.accesslog, logging.Formatter("%(message)s"), sys.stdout)
         if cfg.syslog:
-            self.add_syslog(self.error_log, "error")
-            if not cfg.disable_redirect_access_to_syslog:
-                self.add_syslog(self.access_log, "access")
+            self.add_all_syslog()
         if cfg.logconfig_dict:
             logging.config.dictConfig({**defaults(), **cfg.logconfig_dict})
         elif cfg.logconfig_json:
@@ -84,6 +82,11 @@ class Logger:
         handler = logging.StreamHandler(stream) if path == "-" else logging.FileHandler(path)
         handler.setFormatter(formatter)
         logger.addHandler(handler)
+
+    def add_all_syslog(self):
+        self.add_syslog(self.error_log, "error")
+        if not self.cfg.disable_redirect_access_to_syslog:
+            self.add_syslog(self.access_log, "access")
 
     def add_syslog(self, logger, name):
         scheme, _, where = self.cfg.syslog_addr.partition("://")
@@ -166,16 +169,33 @@ class Logger:
                         handler.release()
 
 
+class Adopted(Logger):
+    """On the loggers as the configuration file, or the application, has left them."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.error_log = logging.getLogger("gunicorn.error")
+        self.access_log = logging.getLogger("gunicorn.access")
+        self.access_log_enabled = bool(cfg.accesslog or cfg.syslog)
+        if cfg.syslog:
+            self.add_all_syslog()
+
+    def access(self, *what):
+        if self.access_log_enabled:
+            super().access(*what)
+
+
 def find(name):
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 
 
 def make(name):
-    """NAME: logger_class, or None for one of our own. From which level on it has records."""
+    """NAME: logger_class; None for one of our own; "": on what is there. From which level on it has records."""
     global logger
     try:
-        logger = server.log = Logger(server.cfg) if name is None else find(name)(server.cfg)
+        make_one = find(name) if name else Logger if name is None else Adopted
+        logger = server.log = make_one(server.cfg)
     except Exception as e:
         if e.__cause__ is None:
             raise

@@ -26,6 +26,20 @@ class Stream:
         pass
 
 
+expected = {}  # name: what set_up makes of that logger
+
+
+def state(logger):
+    handlers = [(h, h.formatter, h.level, h.filters[:]) for h in logger.handlers]
+    return logger.level, logger.propagate, logger.filters[:], handlers
+
+
+def touched():
+    """Has somebody filtered these loggers, or led elsewhere what they get? Then the server's own records are meant."""
+    logging = sys.modules.get("logging")
+    return any(state(logging.getLogger(name)) != was for name, was in expected.items())
+
+
 def set_up(logging):
     error = logging.Formatter("%(asctime)s [%(process)d] [%(levelname)s] %(message)s", "[%Y-%m-%d %H:%M:%S %z]")
     access = logging.Formatter("%(message)s")
@@ -35,13 +49,16 @@ def set_up(logging):
     logger.propagate = False
     logger.setLevel(level)  # noqa: F821
     logger.addHandler(handler)
+    expected[logger.name] = level, False, [], [(handler, error, logging.NOTSET, [])]  # noqa: F821
     logger = logging.getLogger("gunicorn.access")
     logger.propagate = False
     logger.setLevel(logging.INFO)
+    expected[logger.name] = logging.INFO, False, [], []
     if accesslog:  # noqa: F821
         handler = logging.StreamHandler(Stream(accesslog))  # noqa: F821
         handler.setFormatter(access)
         logger.addHandler(handler)
+        expected[logger.name][3].append((handler, access, logging.NOTSET, []))
 
 
 class Finder:

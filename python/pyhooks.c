@@ -171,15 +171,30 @@ int pyhooks_make_module(const char *name, const char *source, PyObject *values)
     return result ? 0 : -1;
 }
 
-static int make_standins(const struct settings *s)
+int pyhooks_need_standins(const struct settings *s)
 {
-    PyObject *values = PyDict_New();
+    PyObject *values = NULL;
 
+    if (PyDict_GetItemString(PyImport_GetModuleDict(), MODULE)) {
+        return 0;
+    }
+    values = PyDict_New();
     if (values &&
         (put(values, "log", PyCFunction_New(&log_method, NULL)) < 0 || put(values, "settings", settings_dict(s)) < 0)) {
         Py_CLEAR(values);
     }
     return pyhooks_make_module(MODULE, standins_source, values);
+}
+
+bool pyhooks_loggers_touched(void)
+{
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), LOGGING_MODULE);
+    PyObject *r = module ? PyObject_CallMethod(module, "touched", NULL) : NULL;
+    bool touched = r == Py_True;
+
+    PyErr_Clear();
+    Py_XDECREF(r);
+    return touched;
 }
 
 static int make_sources(const struct settings *s)
@@ -428,7 +443,7 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     h->worker_exit = worker_exit;
     h->sources = sources;
     h->stacks = stacks;
-    if ((any_hook() || pylog_wanted(s)) && make_standins(s) < 0) {
+    if ((any_hook() || pylog_wanted(s)) && pyhooks_need_standins(s) < 0) {
         pyerror_log(LOG_LEVEL_ERROR, "The stand-ins for server hooks could not be made");
     }
     if (!pylog_wanted(s) && make_loggers(s) < 0) {

@@ -3,6 +3,8 @@
  * which is what published configuration files use. Undefined hooks cost nothing. */
 #pragma once
 
+#include <stdbool.h>
+
 struct _object; /* PyObject */
 struct hooks;
 struct settings;
@@ -13,6 +15,9 @@ void pyhooks_plug(struct hooks *h, const struct settings *s);
 /* A module that is made of a text of ours. `values`, a dict, is put into it before, and taken over; NULL with an
  * exception is passed on. 0, or -1 with an exception. */
 int pyhooks_make_module(const char *name, const char *source, struct _object *values);
+
+int pyhooks_need_standins(const struct settings *s); /* makes them, if they are not there. 0, or -1 with an exception */
+bool pyhooks_loggers_touched(void);                  /* see loggers.py */
 
 /* With --reload: what to serve, as load_app takes it, while the application does not load. */
 #define PYHOOKS_STOPGAP "_cwsgi_reload:stopgap()"

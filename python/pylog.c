@@ -137,20 +137,19 @@ static char *format_of_module(void)
     return copy;
 }
 
-int pylog_start(const struct settings *s, bool divert, struct buf *error)
+/* `which`: as make() in logconfig.py takes it. 0, or -1 with an exception. */
+static int make(const char *which, bool divert)
 {
-    if (!pylog_wanted(s)) {
-        return 0;
-    }
     long level = -1;
+
     if (pyhooks_make_module(MODULE, logconfig_source, PyDict_New()) == 0) {
         PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), MODULE);
-        PyObject *r = PyObject_CallMethod(module, "make", "z", has_own_class(s) ? s->logger_class : NULL);
+        PyObject *r = PyObject_CallMethod(module, "make", "z", which);
         level = r ? PyLong_AsLong(r) : -1;
         Py_XDECREF(r);
     }
     if (PyErr_Occurred()) {
-        return refuse(s, error);
+        return -1;
     }
     if (divert) {
         free(writer.access_format);
@@ -161,6 +160,26 @@ int pylog_start(const struct settings *s, bool divert, struct buf *error)
         log_divert(&writer);
     }
     return 0;
+}
+
+int pylog_start(const struct settings *s, bool divert, struct buf *error)
+{
+    if (!pylog_wanted(s)) {
+        return 0;
+    }
+    return make(has_own_class(s) ? s->logger_class : NULL, divert) < 0 ? refuse(s, error) : 0;
+}
+
+void pylog_adopt(const struct settings *s)
+{
+    if (pylog_on() || !pyhooks_loggers_touched()) {
+        return;
+    }
+    if (pyhooks_need_standins(s) < 0 || make("", true) < 0) {
+        pyerror_log(LOG_LEVEL_ERROR, "The records of the server do not go through Python's logging");
+        return;
+    }
+    log_to_syslog(NULL); /* Python's logging has its own */
 }
 
 void pylog_stop(void)

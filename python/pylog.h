@@ -16,6 +16,11 @@ bool pylog_wanted(const struct settings *s);
 /* Makes the logger, when it is wanted, after the stand-ins (pyhooks_plug), with the interpreter held; `divert` false:
  * only to see whether it can be made. 0, or -1 with a sentence. */
 int pylog_start(const struct settings *s, bool divert, struct buf *error);
+
+/* The same for those who configure nothing, but filter the loggers gunicorn.error and gunicorn.access, or lead
+ * elsewhere what they get: in the configuration file, a hook or the application. When these have run. */
+void pylog_adopt(const struct settings *s);
+
 void pylog_stop(void); /* before the interpreter ends: the log is written by C again */
 
 bool pylog_on(void);

@@ -325,7 +325,7 @@ static PyObject *answered(struct call *c, const struct response *r)
  * the logger could be told. */
 static void tell(struct wsgi *w, struct call *c, struct exchange *x)
 {
-    bool log = w->logs && x->response.finished && !response_is_short(&x->response) && !atomic_load(&x->aborted);
+    bool log = pylog_on() && x->response.finished && !response_is_short(&x->response) && !atomic_load(&x->aborted);
     if (!c->environ || (!w->around.post && !log)) {
         return;
     }
@@ -405,7 +405,6 @@ static int prepare(struct wsgi *w, const struct settings *s)
     }
     w->starting = (struct start_response_shared){.types = w->types, .lender = &w->lender};
     w->sendfile = s->sendfile;
-    w->logs = pylog_on();
     return pyhooks_around(&w->around);
 }
 

@@ -395,3 +395,76 @@ def test_logs_of_a_daemon(site, folder):
     os.kill(pid, 15)
     s.wait_record(text="Shutting down: Master", pid=pid)
     s.pid = launcher
+
+
+# Loggers that are changed by hand, without any setting.
+
+FILTER = """
+import logging
+
+class NoHealth(logging.Filter):
+    def filter(self, record):
+        return "/health" not in record.getMessage()
+"""
+
+
+@pytest.mark.parametrize(
+    "config, app",
+    [
+        (FILTER + "logging.getLogger('gunicorn.access').addFilter(NoHealth())", ""),
+        (FILTER + "def on_starting(server):\n    logging.getLogger('gunicorn.access').addFilter(NoHealth())", ""),
+        (FILTER + "def post_fork(server, worker):\n    server.log.access_log.addFilter(NoHealth())", ""),
+        ("", FILTER + "logging.getLogger('gunicorn.access').addFilter(NoHealth())"),
+        ("preload_app = True", FILTER + "logging.getLogger('gunicorn.access').addFilter(NoHealth())"),
+    ],
+)
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_filter_on_the_access_log(site, folder, config, app, threads):
+    (folder / "shop2.py").write_text(APP + app)
+    s = site(config, "--threads", threads, app="shop2:app")
+    for path in "/health", "/page":
+        assert s.get(path).status == 200
+    assert len(s.wait_access('"GET /page HTTP/1.1" 200 4 ')) == 1
+    assert len(s.access()) == 1
+    s.access_path.rename(s.access_path.with_name("old.log"))
+    s.signal("USR1")
+    wait_until(lambda: s.get("/page").status == 200 and s.access(), "it is opened again")
+
+
+def test_handler_and_format_of_the_server_log(site, folder):
+    s = site(
+        """
+        import logging
+
+        def post_fork(server, worker):
+            log = logging.getLogger("gunicorn.error")
+            log.addHandler(logging.FileHandler("more.txt"))
+            log.handlers[0].setFormatter(logging.Formatter("MINE %(levelname)s %(message)s"))
+        """,
+        "--log-level",
+        "debug",
+    )
+    s.ready_workers(1)
+    assert s.get("/broken").status == 500
+    wait_until(lambda: "Error handling request GET /broken" in (folder / "more.txt").read_text(), "it is there, too")
+    assert "MINE ERROR Error handling request GET /broken\n" in s.log()
+    assert "no such basket" in (folder / "more.txt").read_text()
+    s.tracebacks_expected = True
+
+
+@ours
+def test_loggers_that_are_only_read_change_nothing(site, folder):
+    (folder / "flask_like.py").write_text(
+        "import logging\n"
+        "log = logging.getLogger('shop')\n"
+        "log.handlers = logging.getLogger('gunicorn.error').handlers\n"
+        "log.setLevel(logging.getLogger('gunicorn.error').level)\n"
+        "logging.getLogger('gunicorn.error').info('read')\n"
+        "def app(environ, start_response):\n"
+        "    log.info('hello')\n"
+        "    start_response('200 OK', [])\n"
+        "    return [str('_cwsgi_logconfig' in __import__('sys').modules).encode()]\n"
+    )
+    s = site("import logging\nlogging.basicConfig()\n", app="flask_like:app")
+    assert s.get("/").text == "False"
+    s.wait_log("[INFO] hello\n")
