@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How slow clients change the time that others wait: prints figures, judges nothing.
 
-    tests/load/slow_clients.py [BINARY]      (default: build/cwsgi)
+    tests/load/slow_clients.py [BINARY [ROUNDS]]      (default: build/cwsgi 3)
 
 One worker. Normal requests are timed alone, then beside 1,000 connections that send a header byte now and then, 200
 that upload slowly and 200 that hardly read a large answer, in turn, a few times over.
@@ -25,7 +25,6 @@ def app(environ, start_response):
     return [body]
 """
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
-ROUNDS = 3
 SECONDS = 5  # of each measurement
 TICK = 0.5  # between two bytes of a slow client
 
@@ -94,6 +93,7 @@ def free_port():
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     binary = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else root / "build" / "cwsgi")
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         pathlib.Path(folder, "slow_app.py").write_bytes(APP)
@@ -109,7 +109,7 @@ def main():
                     break
                 time.sleep(0.05)
             ratios = []
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 alone = measure(port, lambda: None)
                 crowd = Crowd(port)
                 time.sleep(1)
@@ -122,7 +122,7 @@ def main():
                     f"  beside 1,400 slow clients: median {beside[0]:.0f} us, p99 {beside[1]:.0f} us;"
                     f"  p99 ratio {ratios[-1]:.2f}"
                 )
-            print(f"p99 ratio, median of {ROUNDS} rounds: {statistics.median(ratios):.2f}")
+            print(f"p99 ratio, median of {rounds} rounds: {statistics.median(ratios):.2f}")
         finally:
             server.terminate()
             server.wait()
