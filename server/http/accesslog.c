@@ -204,7 +204,7 @@ bool accesslog_wants_times(const struct accesslog *a)
 /* As buf_append, without a call where there is room: a line is made of some fifty pieces. */
 static inline int put(struct buf *out, const char *p, size_t len)
 {
-    if (out->cap - out->len < len) {
+    if (out->cap - out->len < len || len == 0) { /* nothing, perhaps of nowhere, perhaps into nothing */
         return buf_append(out, p, len);
     }
     memcpy(out->data + out->len, p, len);

@@ -36,6 +36,7 @@ struct http1 {
     struct conn *conn;  /* borrowed; NULL in PHASE_GONE */
     struct exchange *x; /* owned; NULL when idle. Lent to the executor while it is READY or RUNNING */
     enum phase phase;
+    bool trusted;                          /* the client is a front end: see forward.h */
     bool fresh;                            /* no request has come over this connection yet */
     bool half_closed;                      /* the client will send no more */
     bool keep_alive;                       /* after this answer */
@@ -50,7 +51,7 @@ struct http1 {
     uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
     uint64_t requests;                     /* so far */
     struct buf ahead;                      /* owned: bytes of later requests */
-    struct receiver receiver;              /* of the request that is coming */
+    struct receiver *receiver;             /* arena of x: only while the request is coming; NULL after it */
 };
 
 static const struct exchange_ops OPS;
@@ -64,8 +65,7 @@ static void *on_open(void *context, struct conn *c)
     if (h) {
         h->http = context;
         h->conn = c;
-        h->receiver.http = h->http;
-        h->receiver.trusted = forward_trusts(h->http->forward, conn_peer(c));
+        h->trusted = forward_trusts(h->http->forward, conn_peer(c));
         h->fresh = true;
         conn_set_deadline(c, h->http->header_ms);
     }
@@ -74,7 +74,6 @@ static void *on_open(void *context, struct conn *c)
 
 static void destroy(struct http1 *h)
 {
-    receive_finish(&h->receiver);
     buf_finish(&h->ahead);
     free(h);
 }
@@ -107,7 +106,6 @@ static void log_beginning(struct http1 *h)
         http_give_back(h->http, h->x); /* old clients send CR LF behind a body (RFC 9112 2.2): that is no request */
         return;
     }
-    receive_give_up(&h->receiver);
     end_exchange(h);
 }
 
@@ -123,6 +121,9 @@ static void on_closed(void *p)
         exchange_abort(h->x, h->http->executor); /* `done` goes on from here */
         return;
     }
+    if (h->receiver) {
+        receive_give_up(h->receiver);
+    }
     if (h->x && !received) {
         log_beginning(h);
     } else if (h->x) {
@@ -137,7 +138,8 @@ static void on_closed(void *p)
 static void take_over(struct http1 *h)
 {
     struct exchange *x = h->x;
-    receive_give_up(&h->receiver);
+    receive_give_up(h->receiver);
+    h->receiver = NULL;
     h->phase = PHASE_ANSWER;
     h->keep_alive = false;
     h->unread = true;
@@ -184,6 +186,7 @@ static void end_after_answer(struct http1 *h)
 static void submit(struct http1 *h)
 {
     struct exchange *x = h->x;
+    h->receiver = NULL;
     h->phase = PHASE_ANSWER;
     h->keep_alive = x->request.keep_alive;
     conn_set_deadline(h->conn, 0);
@@ -228,11 +231,16 @@ static void expect_body(struct http1 *h, size_t received)
 
 static bool begin_exchange(struct http1 *h)
 {
-    h->x = http_take(h->http);
-    if (!h->x) {
+    struct exchange *x = http_take(h->http);
+    h->receiver = x ? receive_begin(h->http, h->trusted, x) : NULL;
+    if (!h->receiver) {
+        if (x) {
+            http_give_back(h->http, x);
+        }
         conn_abort(h->conn);
         return false;
     }
+    h->x = x;
     h->x->ops = &OPS;
     h->x->protocol = h;
     h->x->peer = conn_peer(h->conn);
@@ -241,7 +249,6 @@ static bool begin_exchange(struct http1 *h)
     h->phase = PHASE_HEAD;
     h->fresh = false;
     h->body_received = 0;
-    receive_begin(&h->receiver, h->x);
     h->unread = h->answered = h->sent = h->released = false;
     h->given = 0;
     conn_set_deadline(h->conn, h->http->header_ms);
@@ -278,7 +285,7 @@ static void on_head(struct http1 *h, bool more_has_come)
 /* Takes bytes of a request. False when the connection may be gone, and `h` with it. */
 static bool feed_request(struct http1 *h, const char *data, size_t len, size_t *used)
 {
-    enum received what = receive(&h->receiver, data, len, used);
+    enum received what = receive(h->receiver, data, len, used);
     if ((what == RECEIVED_HEAD || (what == RECEIVED_WHOLE && h->phase == PHASE_HEAD)) && tohttps_wanted(h->x)) {
         lead_to_https(h);
         return false;
@@ -296,7 +303,7 @@ static bool feed_request(struct http1 *h, const char *data, size_t len, size_t *
         submit(h);
         return true;
     case RECEIVED_REFUSED:
-        refuse(h, h->receiver.status, h->receiver.reason);
+        refuse(h, h->receiver->status, h->receiver->reason);
         return false;
     case RECEIVED_FAILED:
         break;

@@ -208,15 +208,13 @@ static void note_request_line(struct receiver *r, struct str head)
 
 /* Receiving */
 
-void receive_begin(struct receiver *r, struct exchange *x)
+struct receiver *receive_begin(const struct http *http, bool trusted, struct exchange *x)
 {
-    r->x = x;
-    r->in_body = false;
-    r->status = 0;
-    r->reason = NULL;
-    r->head.len = 0;
-    r->scan = (struct headscan){0};
-    r->chunks = (struct chunkscan){0};
+    struct receiver *r = arena_alloc(&x->arena, sizeof(*r));
+    if (r) {
+        *r = (struct receiver){.http = http, .trusted = trusted, .x = x};
+    }
+    return r;
 }
 
 void receive_give_up(struct receiver *r)
@@ -224,11 +222,6 @@ void receive_give_up(struct receiver *r)
     if (!r->in_body) {
         note_request_line(r, (struct str){r->head.data, r->head.len});
     }
-    receive_finish(r);
-}
-
-void receive_finish(struct receiver *r)
-{
     buf_finish(&r->head);
 }
 
@@ -298,14 +291,14 @@ static enum received receive_head(struct receiver *r, const char *data, size_t l
     struct str head = whole ? (struct str){data, *used} : (struct str){r->head.data, r->head.len};
     if (r->status) {
         note_request_line(r, head);
-        receive_finish(r);
+        buf_finish(&r->head);
         return RECEIVED_REFUSED;
     }
     if (!r->scan.complete) {
         return RECEIVED_SOME;
     }
     char *copy = arena_dup(&r->x->arena, head.p, head.len);
-    receive_finish(r);
+    buf_finish(&r->head);
     return copy ? parse_head(r, copy, head.len) : RECEIVED_FAILED;
 }
 

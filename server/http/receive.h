@@ -36,13 +36,12 @@ enum received {
     RECEIVED_FAILED,  /* there is no memory even for that */
 };
 
-/* The next request, into `x` (just reset). What is left of the one before is dropped. */
-void receive_begin(struct receiver *r, struct exchange *x);
+/* A receiver that fills `x` (just reset), in its arena. NULL when memory is short. */
+struct receiver *receive_begin(const struct http *http, bool trusted, struct exchange *x);
 
 /* Takes bytes of the request: the first `*used`, more than none unless it is refused. */
 enum received receive(struct receiver *r, const char *data, size_t len, size_t *used);
 
-/* No more will come of it: fills x->request with what is known by now, for the answer and the log. */
+/* No more will come of it, or be taken: fills x->request with what is known by now, for the answer and the log. Needed
+ * at the end of a receiver that did not say RECEIVED_WHOLE; harmless when called again. */
 void receive_give_up(struct receiver *r);
-
-void receive_finish(struct receiver *r); /* frees what it owns; harmless when called again */
