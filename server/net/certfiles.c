@@ -131,18 +131,17 @@ static int visit(struct certfiles *fs, const struct stat *st)
 
 static int walk(struct certfiles *fs, const char *path, const struct stat *st, int depth);
 
-static int look_at(struct certfiles *fs, const char *folder, DIR *dir, const char *name, int depth)
+static int look_at(struct certfiles *fs, const char *folder, DIR *dir, const struct dirent *e, int depth)
 {
-    struct stat st, own;
+    struct stat st;
     char path[PATH_MAX];
     bool root = folder[strlen(folder) - 1] == '/';
-    int n = snprintf(path, sizeof(path), "%s%s%s", folder, root ? "" : "/", name);
-    if (n >= (int)sizeof(path) || fstatat(dirfd(dir), name, &own, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fstatat(dirfd(dir), name, &st, 0) < 0) {
+    int n = snprintf(path, sizeof(path), "%s%s%s", folder, root ? "" : "/", e->d_name);
+    if (n >= (int)sizeof(path) || fstatat(dirfd(dir), e->d_name, &st, 0) < 0) {
         return 0; /* it has gone meanwhile, or is a link to nowhere, or to itself */
     }
     if (!S_ISDIR(st.st_mode)) {
-        return add_file(fs, path, &st, false, S_ISLNK(own.st_mode));
+        return add_file(fs, path, &st, false, e->d_type == DT_LNK || e->d_type == DT_UNKNOWN);
     }
     int r = depth < DEPTH_MAX ? walk(fs, path, &st, depth + 1) : 0;
     return r == -ENOMEM ? r : 0;
@@ -176,7 +175,7 @@ static int walk(struct certfiles *fs, const char *path, const struct stat *st, i
             break;
         }
         if (e->d_name[0] != '.') { /* "." and "..", half-written files of rsync and editors, Kubernetes' own */
-            r = look_at(fs, path, dir, e->d_name, depth);
+            r = look_at(fs, path, dir, e, depth);
         }
     }
     closedir(dir);

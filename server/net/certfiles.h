@@ -17,7 +17,7 @@ struct certfile {
     struct timespec modified;
     size_t size;
     bool given; /* the setting names just this file: a fault in it is a fault of the setting */
-    bool link;  /* a symbolic link */
+    bool link;  /* a symbolic link, or it may be one */
     bool likely;
 };
 

@@ -108,11 +108,9 @@ static void remember(struct renewal *r, const struct certs *certs, bool all)
             }
         }
     }
-    if (now) {
-        free(r->told);
-        r->told = now;
-        r->n_told = n;
-    }
+    free(r->told);
+    r->told = now;
+    r->n_told = now ? n : 0; /* without memory there are no warnings for now */
 }
 
 static void warn_of_end(struct renewal *r, time_t now)
