@@ -92,9 +92,11 @@ static int write_counts(const struct master *m, const struct tally *t, struct bu
     return r;
 }
 
-static int write_certificates(const struct certs *c, struct buf *out)
+static int write_certificates(const struct renewal *renewal, struct buf *out)
 {
-    int r = 0;
+    const struct certs *c = renewal_certs(renewal);
+    const char *trouble = renewal_trouble(renewal);
+    int r = trouble ? buf_printf(out, "  trouble     %s; what is in memory goes on serving\n", trouble) : 0;
     for (size_t i = 0; i < certs_count(c) && r == 0; i++) {
         r = buf_puts(out, "  certificate ");
         r = r < 0 ? r : certs_describe(c, i, time(NULL), out);
@@ -179,7 +181,7 @@ int status_show(const struct master *m, bool json, struct buf *out)
     }
     int r = write_head(m, out);
     r = r < 0 ? r : write_counts(m, &t, out);
-    r = r < 0 || !m->deps.renewal ? r : write_certificates(renewal_certs(m->deps.renewal), out);
+    r = r < 0 || !m->deps.renewal ? r : write_certificates(m->deps.renewal, out);
     r = r < 0 ? r : write_log("server log", m->deps.settings->errorlog, out);
     r = r < 0 ? r : write_log("access log", m->deps.settings->accesslog, out);
     return r < 0 ? r : write_workers(m, out);

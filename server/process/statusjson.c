@@ -166,8 +166,9 @@ static void json_log(struct json *j, const char *name, const char *path)
     json_close(j, '}');
 }
 
-static void json_certificates(const struct certs *c, struct json *j)
+static void json_certificates(const struct renewal *renewal, struct json *j)
 {
+    const struct certs *c = renewal ? renewal_certs(renewal) : NULL;
     time_t now = time(NULL);
     json_key(j, "certificates");
     json_open(j, '[');
@@ -181,15 +182,19 @@ static void json_certificates(const struct certs *c, struct json *j)
         }
         json_close(j, ']');
         json_field_text(j, "path", p->cert_path);
+        json_field_text(j, "key_path", p->key_path);
         json_key(j, "not_before");
         json_int(j, p->not_before);
         json_key(j, "not_after");
         json_int(j, p->not_after);
         json_key(j, "days_left");
         json_int(j, cert_days(p->not_after, now));
+        json_key(j, "from_memory");
+        json_bool(j, p->kept);
         json_close(j, '}');
     }
     json_close(j, ']');
+    json_field_text(j, "certificates_trouble", renewal_trouble(renewal));
 }
 
 int statusjson_show(const struct master *m, const struct tally *t, struct buf *out)
@@ -212,7 +217,7 @@ int statusjson_show(const struct master *m, const struct tally *t, struct buf *o
     json_field(&j, "connections", facts_sum(m, GAUGE_connections));
     json_field(&j, "running", facts_sum(m, GAUGE_running));
     json_counts(t, b, &j);
-    json_certificates(m->deps.renewal ? renewal_certs(m->deps.renewal) : NULL, &j);
+    json_certificates(m->deps.renewal, &j);
     json_key(&j, "logs");
     json_open(&j, '{');
     json_log(&j, "server", s->errorlog);

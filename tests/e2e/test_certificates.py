@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from harness import BOUND, Load, ours, run, wait_until
+from test_ctl import ask, status
 from wire import Connection
 
 pytestmark = ours
@@ -193,6 +194,49 @@ def test_deleted_pair_of_one_host_serves_on(server, authority, folder):
     s.wait_log("one.crt is not there any more, nor another one for one.example: the one in memory goes on serving")
     assert served(s, "one.example") == serial(one)
     assert served(s, "two.example") == serial(two)
+
+
+def test_status_tells_who_is_served_and_what_is_wrong(server, authority, folder):
+    put_pair(folder, "one", authority.issue("one.example", days=20))
+    put_pair(folder, "two", authority.issue("two.example", days=40))
+    s = server("probe:app", "--certfile", folder)
+    shown = status(s)
+    by_name = {c["names"][0]: c for c in shown["certificates"]}
+    assert shown["certificates_trouble"] is None
+    assert by_name["one.example"]["path"] == f"{folder}/one.crt" and by_name["two.example"]["days_left"] == 40
+    assert by_name["one.example"]["key_path"] == f"{folder}/one.key" and not by_name["one.example"]["from_memory"]
+    (folder / "one.key").unlink()
+    s.wait_log("the one in memory goes on serving")
+    by_name = {c["names"][0]: c for c in status(s)["certificates"]}
+    assert by_name["one.example"]["from_memory"] and not by_name["two.example"]["from_memory"]
+    (folder / "two.key").unlink()
+    s.wait_log("holds no private key in PEM format")
+    assert "holds no private key" in status(s)["certificates_trouble"]
+    assert "holds no private key" in ask(s, "status") and "one.example (ECDSA P-256) until 20" in ask(s, "status")
+
+
+def test_chain_out_of_order_is_served_in_order(server, folder):
+    root = trustme.CA()
+    middle = root.create_child_ca()
+    leaf = middle.issue_cert("localhost")
+    put(folder / "site.crt", middle.cert_pem, leaf.cert_chain_pems[0])
+    put(folder / "site.key", leaf.private_key_pem)
+    s = server("probe:app", "--certfile", folder / "site.crt", "--keyfile", folder / "site.key")
+    client = ssl.create_default_context()
+    root.configure_trust(client)
+    sock = socket.create_connection(("127.0.0.1", s.port), timeout=BOUND)
+    with Connection(client.wrap_socket(sock, server_hostname="localhost")) as c:
+        assert c.get("/").status == 200
+    assert "[WARNING] The certificates in " in s.log() and "out of order" in s.log()
+
+
+def test_incomplete_chain_is_served_with_a_warning(server, folder):
+    leaf = trustme.CA().create_child_ca().issue_cert("localhost")
+    put(folder / "site.crt", leaf.cert_chain_pems[0])
+    put(folder / "site.key", leaf.private_key_pem)
+    s = server("probe:app", "--certfile", folder / "site.crt", "--keyfile", folder / "site.key")
+    assert served(s) == serial(leaf)
+    assert re.search(r"\[WARNING\] The chain of the certificate in .*site\.crt is incomplete", s.log())
 
 
 def test_hup_reads_again(server, authority, folder):
