@@ -202,6 +202,11 @@ static void recover(struct sink *s)
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
 
+bool sink_has_lines(const struct sink *s)
+{
+    return s->lines.len > 0;
+}
+
 size_t sink_written(const struct sink *s)
 {
     return s->written;

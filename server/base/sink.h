@@ -32,6 +32,7 @@ struct buf *sink_lines(struct sink *s);
 void sink_added(struct sink *s, int r);
 void sink_append(struct sink *s, const char *data, size_t len); /* the same with lines that are there */
 
+bool sink_has_lines(const struct sink *s); /* that are not written yet */
 size_t sink_written(const struct sink *s); /* bytes, since the last reset */
 void sink_reset_written(struct sink *s);
 

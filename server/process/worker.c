@@ -39,6 +39,7 @@
 
 #define SPARE_FILES_MIN 4    /* for the application, where descriptors are few */
 #define LOG_SHARES 16        /* of the size at which a log is rotated: so much is written before the master is told */
+#define LOG_EVERY_MS 10      /* under load, lines wait for each other so long */
 #define RETRY_MS 50          /* for a slow reader of the access log */
 #define ASIDE_MS 20          /* how long a busy worker leaves new connections to others before it looks again */
 #define BUSY_US (100 * 1000) /* a call that has lasted so long will go on */
@@ -69,12 +70,13 @@ struct worker {
     atomic_int order;          /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
     uv_timer_t patience;       /* graceful_timeout */
     struct overdue overdue;
-    uv_timer_t retry; /* runs while lines wait for a slow reader of the access log */
-    uv_timer_t aside; /* runs while new connections are left to others */
-    bool interrupted; /* the hook worker_int is due, on the thread that runs Python */
-    bool hung;        /* a call of the application takes too long: the master replaces and ends us */
-    bool hung_only;   /* nothing else is left */
-    pthread_t thread; /* that runs worker_run */
+    uv_timer_t log_due;      /* runs while lines of the access log wait to be written */
+    uint64_t log_written_ms; /* on the loop's clock */
+    uv_timer_t aside;        /* runs while new connections are left to others */
+    bool interrupted;        /* the hook worker_int is due, on the thread that runs Python */
+    bool hung;               /* a call of the application takes too long: the master replaces and ends us */
+    bool hung_only;          /* nothing else is left */
+    pthread_t thread;        /* that runs worker_run */
     pid_t master_pid;
     uint64_t max_requests; /* 0: no limit */
     enum worker_state state;
@@ -347,7 +349,7 @@ static int start_handles(struct worker *w, const struct seat *seat)
 {
     uv_timer_init(&w->loop, &w->patience);
     w->patience.data = w;
-    uv_timer_init(&w->loop, &w->retry);
+    uv_timer_init(&w->loop, &w->log_due);
     uv_timer_init(&w->loop, &w->aside);
     w->aside.data = w;
     const struct settings *s = w->deps->settings;
@@ -425,16 +427,29 @@ static void ask_to_retire(struct worker *w)
     }
 }
 
-static void on_retry(uv_timer_t *timer)
+/* The turn of the loop that it makes writes what waits. */
+static void on_log_due(uv_timer_t *timer)
 {
     (void)timer;
 }
 
+/* A write costs more than the line: under load the lines of some turns share one. After a pause it is made at once. */
 static void settle_log(struct worker *w)
 {
-    if (sink_flush(w->http.sink) && !uv_is_active((uv_handle_t *)&w->retry)) {
-        uv_timer_start(&w->retry, on_retry, RETRY_MS, 0); /* the turn that it makes tries again */
+    uint64_t now = uv_now(&w->loop);
+    if (!sink_has_lines(w->http.sink)) {
+        return;
     }
+    bool early = now < w->log_written_ms + LOG_EVERY_MS;
+    if (early || sink_flush(w->http.sink)) {
+        if (!uv_is_active((uv_handle_t *)&w->log_due)) {
+            uv_timer_start(&w->log_due, on_log_due, early ? LOG_EVERY_MS : RETRY_MS, 0);
+        }
+    }
+    if (early) {
+        return;
+    }
+    w->log_written_ms = now;
     size_t limit = w->deps->settings->log_rotate_size;
     if (limit > 0 && sink_written(w->http.sink) >= limit / LOG_SHARES) { /* the master looks how large the log is */
         sink_reset_written(w->http.sink);

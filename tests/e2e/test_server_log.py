@@ -202,9 +202,7 @@ def test_reader_of_a_pipe_that_goes_away_ends_nothing(server, tmp_path):
     p = subprocess.Popen(["sh", "-c", command], cwd=folder, env=environment(), stdin=subprocess.DEVNULL, start_new_session=True)
     s = Client(port, p)
     wait_until(s.serves, "it serves")
-    for i in range(50):
-        assert s.get(f"/n/{i}").status == 200
-    wait_until(lambda: "Broken pipe" in (folder / "err.txt").read_text(), "it is told of")
+    wait_until(lambda: s.get("/").status == 200 and "Broken pipe" in (folder / "err.txt").read_text(), "it is told of")
     (master,) = [int(m) for m in re.findall(r"Listening at: \S+ \((\d+)\)", (folder / "err.txt").read_text())]
     os.kill(master, 15)
     p.wait(30 * SLOW)
