@@ -1,12 +1,14 @@
 /* hooks.h - what the process model asks of the language runtime: plugged in by python/.
  * All but `stacks` are called on the main thread. No pointer may be NULL: python/pyhooks.c gives every one but
- * wait_begin and wait_end, which main.c plugs. Those that return int: 0 to go on, -1 when the hook raised (it was
- * logged): the caller gives up as gunicorn does. */
+ * wait_begin and wait_end, which main.c plugs. Those that return int: 0 to go on, HOOK_ENDS(status)
+ * when the hook raised, or called sys.exit (it was logged): the caller gives up as gunicorn does. */
 #pragma once
 
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+#define HOOK_ENDS(status) (-1 - (status)) /* negative; and back from it: the exit status of who gives up */
 
 struct hooks {
     /* Around fork: what the interpreter needs. */

@@ -421,15 +421,16 @@ static void warn_of_few_descriptors(const struct settings *s)
     }
 }
 
-/* The lines that scripts wait for, and the hooks in between, in gunicorn's order. 0, or -1 when a hook raised. */
+/* The lines that scripts wait for, and the hooks in between, in gunicorn's order. 0, or what a hook gave (hooks.h). */
 static int announce(struct master *m)
 {
     struct hooks *hooks = m->deps.hooks;
     if (!is_reload(m)) {
         log_info("Starting cwsgi %s", CWSGI_VERSION);
     }
-    if (hooks->on_starting(hooks) < 0) {
-        return -1;
+    int r = hooks->on_starting(hooks);
+    if (r < 0) {
+        return r;
     }
     show_listeners(m);
     log_listeners(m);
@@ -446,8 +447,9 @@ static void start(struct master *m)
     m->stage = SERVING;
     m->scout_us = clock_mono_us() + SCOUT_US;
     orders_resize(m, m->deps.settings->workers);
-    if (announce(m) < 0 && !m->served) {
-        master_fail(m, 1, "A hook failed.");
+    int r = announce(m);
+    if (r < 0 && !m->served) {
+        master_fail(m, HOOK_ENDS(r), "A hook failed.");
     }
 }
 

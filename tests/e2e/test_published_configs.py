@@ -4,6 +4,7 @@ import json
 import os
 import re
 import textwrap
+import urllib.request
 
 import pytest
 
@@ -361,3 +362,301 @@ def test_configuration_that_imports_logging_does_no_harm(configured, folder):
     assert s.get("/").status == 200
     s.wait_log("[INFO] basket of Anné\n")
     assert "[DEBUG] not shown\n" in s.log()
+
+
+def test_profile_and_time_of_a_request_are_kept_with_the_worker(configured):
+    s = configured(
+        """
+        import cProfile, io, pstats, time
+
+        def pre_request(worker, req):
+            worker.start_time = time.time()
+            worker.profile = cProfile.Profile()
+            worker.profile.enable()
+
+        def post_request(worker, req, *args):
+            worker.profile.disable()
+            out = io.StringIO()
+            pstats.Stats(worker.profile, stream=out).sort_stats("cumulative").print_stats(5)
+            worker.log.info("[%s] [%s] took %s, profiled %s", worker.pid, req.method,
+                            time.time() - worker.start_time >= 0, "function calls" in out.getvalue())
+        """
+    )
+    (worker,) = s.ready_workers(1)
+    assert s.get("/").status == 200
+    s.wait_log(f"[{worker}] [GET] took True, profiled True\n")
+
+
+def test_metrics_are_served_by_a_thread_of_the_master(configured, folder):
+    s = configured(
+        """
+        import http.server, threading
+
+        class Metrics(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"up 1")
+
+            def log_message(self, *args):
+                pass
+
+        def when_ready(server):
+            metrics = http.server.HTTPServer(("127.0.0.1", 0), Metrics)
+            threading.Thread(target=metrics.serve_forever, daemon=True).start()
+            with open("port.new", "w") as f:
+                f.write(str(metrics.server_address[1]))
+            import os
+            os.rename("port.new", "port")
+        """
+    )
+    port = int(wait_until(lambda: read(folder / "port"), "it is open"))
+    s.ready_workers(1)
+    for _ in range(3):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.read() == b"up 1"
+    assert s.get("/").status == 200
+
+
+def test_a_scheduler_runs_in_the_master_only(configured, folder):
+    s = configured(
+        """
+        import os, threading
+        preload_app = True
+
+        def tick():
+            while True:
+                with open("ticks", "a") as f:
+                    print(os.getpid(), file=f)
+                threading.Event().wait(0.02)
+
+        def on_starting(server):
+            threading.Thread(target=tick, daemon=True).start()
+        """,
+        "-w", "2",
+    )  # fmt: skip
+    s.ready_workers(2)
+    before = len(read(folder / "ticks"))
+    wait_until(lambda: len(read(folder / "ticks")) > before + 50, "it goes on")
+    assert set(read(folder / "ticks").split()) == {str(s.pid)}
+
+
+def test_one_worker_of_several_has_the_background_thread(configured, folder):
+    s = configured(
+        """
+        import fcntl, threading
+
+        def post_fork(server, worker):
+            lock = open("background.lock", "w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, OSError):
+                return
+            worker.lock = lock
+
+            def work():
+                while True:
+                    with open("work", "a") as f:
+                        print(worker.pid, file=f)
+                    threading.Event().wait(0.02)
+
+            threading.Thread(target=work, daemon=True).start()
+            worker.log.info("Background threads started in worker pid=%s", worker.pid)
+        """,
+        "-w", "3",
+    )  # fmt: skip
+    workers = s.ready_workers(3)
+    wait_until(lambda: len(read(folder / "work")) > 50, "it works")
+    assert s.log().count("Background threads started") == 1
+    assert len(set(read(folder / "work").split())) == 1 and set(read(folder / "work").split()) < set(map(str, workers))
+
+
+def test_gauge_of_living_workers(configured, folder):
+    """prometheus_client's multiprocess mode, whose files are by process: up in post_worker_init, down in worker_exit."""
+    s = configured(
+        """
+        import os
+
+        def post_worker_init(worker):
+            with open("gauge_livesum_%d.db" % os.getpid(), "w") as f:
+                f.write("1")
+
+        def worker_exit(server, worker):
+            os.unlink("gauge_livesum_%d.db" % worker.pid)
+        """,
+        "-w", "2",
+    )  # fmt: skip
+    files = lambda: sorted(int(p.stem.rpartition("_")[2]) for p in folder.glob("gauge_livesum_*.db"))  # noqa: E731
+    wait_until(lambda: files() == s.ready_workers(2), "each has its file")
+    s.signal("TTOU")
+    wait_until(lambda: len(files()) == 1 and files() == s.workers(1), "one has gone")
+    s.stop()
+    assert files() == []
+
+
+def test_agent_wraps_the_application_that_the_worker_loads(configured, folder):
+    """New Relic and others: an import hook, or a wrapper, that must be in place before the application is imported."""
+    (folder / "newrelic").mkdir()
+    (folder / "newrelic" / "__init__.py").write_text("")
+    (folder / "newrelic" / "agent.py").write_text(
+        "import builtins, os\nsettings = {}\n"
+        "def initialize(config_file, environment=None):\n    settings.update(config=config_file, pid=os.getpid())\n"
+        "def register_application(timeout=None):\n    settings['registered'] = timeout\n"
+        "def WSGIApplicationWrapper(app):\n"
+        "    def wrapped(environ, start_response):\n"
+        "        return [b'%d %d ' % (settings['pid'], settings['registered'])] + app(environ, start_response)\n"
+        "    return wrapped\n"
+    )
+    (folder / "shop.py").write_text(
+        "import newrelic.agent\n"
+        "def plain(environ, start_response):\n    start_response('200 OK', [])\n    return [b'shop']\n"
+        "app = newrelic.agent.WSGIApplicationWrapper(plain)\n"
+    )
+    s = configured(
+        """
+        import newrelic.agent
+
+        def post_fork(server, worker):
+            newrelic.agent.initialize("newrelic.ini", environment="production")
+
+        def post_worker_init(worker):
+            newrelic.agent.register_application(timeout=10)
+        """,
+        app="shop:app",
+    )
+    (worker,) = s.ready_workers(1)
+    assert s.get("/").text == f"{worker} 10 shop"
+
+
+def test_telemetry_is_set_up_after_the_fork_with_arguments_of_its_own(configured, folder):
+    """A base configuration that others import, with keyword-only arguments: OpenTelemetry, Sentry."""
+    (folder / "company").mkdir()
+    (folder / "company" / "__init__.py").write_text("")
+    (folder / "company" / "gunicorn_config.py").write_text(
+        "import os\nworkers = 1\ntimeout = 77\n"
+        "def post_fork(server, worker, *, dsn=None, flask=True):\n"
+        "    os.environ['TRACING'] = '%s/%s/%d' % (dsn, flask, worker.pid)\n"
+    )
+    s = configured(
+        """
+        from company.gunicorn_config import *
+        from company.gunicorn_config import post_fork as _post_fork
+
+        def post_fork(server, worker):
+            _post_fork(server, worker, dsn="https://x", flask=False)
+        """
+    )
+    (worker,) = s.ready_workers(1)
+    assert s.get("/variables?names=TRACING").text == f"https://x/False/{worker}"
+
+
+def test_base_file_is_run_and_extended(configured, folder):
+    (folder / "base_conf.py").write_text("def when_ready(server):\n    server.log.info('base is ready')\ntimeout = 77\n")
+    s = configured(
+        """
+        import runpy
+        base = runpy.run_path("base_conf.py")
+        globals().update({k: v for k, v in base.items() if not k.startswith("__")})
+
+        def when_ready(server):
+            base["when_ready"](server)
+            server.log.warning("timeout %s of %s workers at %s", server.cfg.timeout, server.cfg.workers, server.address)
+        """
+    )
+    s.wait_log("[INFO] base is ready\n")
+    s.wait_log(f"[WARNING] timeout 77 of 1 workers at [('127.0.0.1', {s.port})]\n")
+
+
+def test_database_connections_are_closed_around_the_fork(configured, folder):
+    (folder / "db.py").write_text(
+        "import os\nopened = os.getpid()\nclosed = []\n"
+        "def close_all():\n    global opened\n    closed.append(os.getpid())\n    opened = None\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n    return [repr((opened, closed)).encode()]\n"
+    )
+    s = configured(
+        """
+        preload_app = True
+
+        def pre_fork(server, worker):
+            import db
+            db.close_all()
+
+        def post_fork(server, worker):
+            import db
+            db.close_all()
+            server.log.debug("Worker %s forked (pid=%d)", worker.age, worker.pid)
+        """,
+        app="db:app",
+    )
+    (worker,) = s.ready_workers(1)
+    assert s.get("/").text == f"(None, [{s.pid}, {worker}])"
+
+
+@pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
+def test_hook_that_exits_ends_the_start_with_its_status(configured, hook):
+    s = configured(f"import sys\ndef {hook}(server):\n    print('no lock', file=sys.stderr)\n    sys.exit(7)\n", wait=False)
+    s.status_expected = 7
+    assert s.wait() == 7
+    assert "no lock\n" in s.log()
+
+
+def test_settings_of_many_kinds_as_people_write_them(configured):
+    """Names that are none, None where it is the default, numbers as texts, empty hooks."""
+    s = configured(
+        """
+        import os, multiprocessing
+        port = 8000
+        logfile = "-"
+        command = "/venv/bin/gunicorn"
+        workers = int(os.environ.get("WEB_CONCURRENCY", max(1, min(1, multiprocessing.cpu_count()))))
+        worker_class = "sync"
+        worker_connections = 1000
+        timeout = int(os.environ.get("GUNICORN_TIMEOUT", "120"))
+        keepalive = 5
+        max_requests = 1000
+        max_requests_jitter = 100
+        spew = False
+        daemon = False
+        raw_env = "DJANGO_SETTINGS_MODULE=config.settings"
+        pidfile = None
+        umask = 0
+        user = None
+        group = None
+        tmp_upload_dir = None
+        worker_tmp_dir = "/dev/shm"
+        logconfig = None
+        keyfile = None
+        certfile = None
+        ssl_version = 2
+        cert_reqs = 0
+        ca_certs = None
+        suppress_ragged_eofs = True
+        do_handshake_on_connect = False
+        ciphers = None
+        ssl_session_cache = None
+        statsd_host = os.getenv("STATSD_HOST", None)
+        statsd_prefix = "shop"
+        forwarded_allow_ips = "*"
+        proxy_allow_ips = forwarded_allow_ips
+        secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+        limit_request_line = 4096
+        capture_output = True
+        enable_stdio_inheritance = True
+        proc_name = "shop_api"
+        reload = os.environ.get("GUNICORN_RELOAD", "false").lower() == "true"
+
+        def on_starting(server): pass
+        def on_reload(server): pass
+        def pre_fork(server, worker): pass
+        def pre_exec(server): pass
+        def child_exit(server, worker): pass
+        def nworkers_changed(server, new_value, old_value): pass
+        def worker_abort(worker): pass
+        def on_exit(server): server.log.info("🛑 over")
+        """
+    )
+    assert s.get("/variables?names=DJANGO_SETTINGS_MODULE").text == "config.settings"
+    assert "no effect" not in s.log()
+    s.stop()
+    assert "🛑 over\n" in s.log()
