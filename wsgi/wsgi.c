@@ -22,6 +22,7 @@
 #include "wsgi/lend.h"
 #include "wsgi/module.h"
 #include "wsgi/start_response.h"
+#include "wsgi/variables.h"
 
 /* One call of the application, from begin to end. Kept for the next one afterwards, with the objects in it that the
  * application gave back. */
@@ -353,6 +354,9 @@ static void end(struct app *a, struct exchange *x)
         close_iterable(w, c, x);
     }
     tell(w, c, x);
+    if (x->wanted && c->environ) {
+        variables_keep(x, c->environ);
+    }
     Py_CLEAR(c->request);
     Py_CLEAR(c->iterator);
     Py_CLEAR(c->iterable);

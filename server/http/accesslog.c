@@ -57,6 +57,8 @@ struct accesslog {
     char *format;       /* owned: what the steps' texts lie in */
     struct step *steps; /* owned */
     size_t n;
+    struct str *variables; /* owned: what `wanted` names */
+    struct wanted wanted;
     unsigned worker;
     long pid;
     char start[ATOM_START + 1];
@@ -124,6 +126,21 @@ static int compile_text(struct accesslog *a, const char *format)
     return 0;
 }
 
+static int list_variables(struct accesslog *a)
+{
+    a->variables = calloc(a->n + 1, sizeof(*a->variables));
+    if (!a->variables) {
+        return -ENOMEM;
+    }
+    a->wanted.names = a->variables;
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->steps[i].get && a->steps[i].get == atom_find_braced('e')) {
+            a->variables[a->wanted.n++] = a->steps[i].text;
+        }
+    }
+    return 0;
+}
+
 /* The text before each value, of all fields one behind the other: {"time": or time= first, then ,"name": or name= */
 static int compile_fields(struct accesslog *a)
 {
@@ -178,6 +195,7 @@ struct accesslog *accesslog_create(const char *format, unsigned worker)
     /* every step of a text stands for at least one character */
     a->steps = calloc(fields ? N_FIELDS : strlen(format) + 1, sizeof(*a->steps));
     int r = !a->steps ? -ENOMEM : fields ? compile_fields(a) : compile_text(a, format);
+    r = r == 0 ? list_variables(a) : r;
     if (r < 0) {
         accesslog_destroy(a);
         return NULL;
@@ -190,8 +208,14 @@ void accesslog_destroy(struct accesslog *a)
     if (a) {
         free(a->format);
         free(a->steps);
+        free(a->variables);
         free(a);
     }
+}
+
+const struct wanted *accesslog_wanted(const struct accesslog *a)
+{
+    return a->wanted.n > 0 ? &a->wanted : NULL;
 }
 
 bool accesslog_wants_times(const struct accesslog *a)

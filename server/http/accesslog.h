@@ -19,12 +19,14 @@ struct exchange;
 struct buf;
 
 struct accesslog;
+struct wanted;
 
 /* NULL when memory is short. `format` is copied. `worker`: for the atom of that name. To be called in the worker. */
 struct accesslog *accesslog_create(const char *format, unsigned worker);
 void accesslog_destroy(struct accesslog *a); /* NULL is fine */
 
-bool accesslog_wants_times(const struct accesslog *a); /* of struct exchange: see exchange_note */
+const struct wanted *accesslog_wanted(const struct accesslog *a); /* variables of WSGI, exchange.h; NULL: none */
+bool accesslog_wants_times(const struct accesslog *a);            /* of struct exchange: see exchange_note */
 
 /* Appends the line for `x`, line break included. `sent`: bytes of body on the wire, `took_us`: from first byte to last.
  * 0 or -ENOMEM, and then `out` is as it was. */

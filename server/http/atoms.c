@@ -324,7 +324,7 @@ GET(get_bracketed_pid)
     return own((struct str){f->scratch, (size_t)n});
 }
 
-/* --- Variables of WSGI, as far as they are known without Python: what comes from the request ---------------------- */
+/* --- Variables of WSGI: as the application has left them; where none was called, what comes from the request ------ */
 
 static struct value header_variable(const struct request *r, struct str name)
 {
@@ -351,6 +351,11 @@ GET(get_variable)
 {
     const struct request *r = &f->x->request;
     const struct peer *peer = f->x->peer;
+    for (size_t i = 0; f->x->variables && i < f->x->wanted->n; i++) {
+        if (f->x->wanted->names[i].p == argument.p) {
+            return field_value(f->x->variables[i]);
+        }
+    }
     if (argument.len > 5 && strncasecmp(argument.p, "HTTP_", 5) == 0) {
         return header_variable(r, (struct str){argument.p + 5, argument.len - 5});
     }

@@ -35,6 +35,7 @@ void exchange_reset(struct exchange *x)
     x->bytes_in = x->nth = 0;
     atomic_store_explicit(&x->aborted, false, memory_order_relaxed);
     x->told = false;
+    x->variables = NULL;
     x->protocol = NULL;
     x->ops = NULL;
     x->peer = NULL;

@@ -55,6 +55,11 @@ struct executor {
     void (*flush)(struct executor *e, struct exchange *x);
 };
 
+struct wanted {
+    const struct str *names; /* borrowed */
+    size_t n;
+};
+
 struct exchange {
     struct arena arena;
     struct request request;
@@ -72,6 +77,9 @@ struct exchange {
     uint64_t bytes_in;                        /* of the request, as they came */
     uint64_t nth;                             /* request of its connection, from 1 */
     bool wants_times;                         /* somebody will look at the moments above */
+    const struct wanted *wanted;              /* borrowed: which variables of WSGI the access log shows; NULL: none */
+    struct str *variables;                    /* arena: these, as the application has left them; no text: it had none
+                                               * of that name. NULL: no application has ended */
 
     const struct exchange_ops *ops; /* the protocol's */
     void *protocol;                 /* the protocol's own state for this exchange */

@@ -111,6 +111,7 @@ struct exchange *http_take(struct http *h)
     }
     x->started_us = clock_mono_us();
     x->wants_times = h->format && accesslog_wants_times(h->format);
+    x->wanted = h->format ? accesslog_wanted(h->format) : NULL;
     return x;
 }
 

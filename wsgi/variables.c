@@ -1,0 +1,45 @@
+/* variables.c - the variables of environ that the access log shows, as the application has left them. */
+#include "wsgi/variables.h"
+
+#include "server/base/arena.h"
+#include "server/base/str.h"
+#include "server/http/exchange.h"
+
+/* The value of environ's key of that name, however it is spelt. A new reference, or NULL. */
+static PyObject *find(PyObject *environ, struct str name)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0, len;
+    while (PyDict_Next(environ, &at, &key, &value)) {
+        const char *text = PyUnicode_Check(key) ? PyUnicode_AsUTF8AndSize(key, &len) : NULL;
+        if (text && str_ieq((struct str){text, (size_t)len}, name)) {
+            Py_INCREF(value);
+            return value;
+        }
+        PyErr_Clear(); /* a key that has no spelling in UTF-8 */
+    }
+    return NULL;
+}
+
+static struct str text_of(struct arena *arena, PyObject *value)
+{
+    Py_ssize_t len = 0;
+    PyObject *string = PyObject_Str(value);
+    const char *text = string ? PyUnicode_AsUTF8AndSize(string, &len) : NULL;
+    struct str copy = {text ? arena_dup(arena, text, (size_t)len) : NULL, (size_t)len};
+    Py_XDECREF(string);
+    PyErr_Clear();
+    return copy;
+}
+
+void variables_keep(struct exchange *x, PyObject *environ)
+{
+    const struct wanted *w = x->wanted;
+    struct str *values = arena_alloc(&x->arena, w->n * sizeof(*values));
+    for (size_t i = 0; values && i < w->n; i++) {
+        PyObject *value = find(environ, w->names[i]);
+        values[i] = value ? text_of(&x->arena, value) : (struct str){0};
+        Py_XDECREF(value);
+    }
+    x->variables = values;
+}
