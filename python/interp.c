@@ -10,6 +10,7 @@
 
 #include "python/gil.h"
 #include "python/pyerror.h"
+#include "python/stacks.h"
 #include "python/venv.h"
 #include "server/base/buf.h"
 #include "server/process/hooks.h"
@@ -180,6 +181,7 @@ void interp_stop(void)
     if (!PyGILState_Check()) {
         gil_acquire();
     }
+    stacks_disable();
     call_if_imported("threading", "_shutdown"); /* waits for threads that are no daemons */
     call_if_imported("atexit", "_run_exitfuncs");
     flush_all_files();

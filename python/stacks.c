@@ -62,6 +62,11 @@ void stacks_enable(int fd, int tell_fd)
     Py_XDECREF(faulthandler);
 }
 
+void stacks_disable(void)
+{
+    signal(SIGURG, SIG_IGN);
+}
+
 /* --- Asking ----------------------------------------------------------------------------------------------------- */
 
 static PyObject *thread_id(pthread_t thread)
@@ -123,11 +128,19 @@ static bool is_late(struct question *q, bool answered)
     return late;
 }
 
+static void on_thread_ended(void *question)
+{
+    let_go(question);
+}
+
 static void *ask(void *arg)
 {
     struct question *q = arg;
-    PyGILState_STATE state = PyGILState_Ensure(); /* perhaps for ever */
+    PyGILState_STATE state;
 
+    pthread_cleanup_push(on_thread_ended, q);
+    state = PyGILState_Ensure(); /* perhaps for ever; at its end, the interpreter ends threads that wait here */
+    pthread_cleanup_pop(0);
     if (!is_late(q, false)) {
         PyObject *text = make_text(q->first);
         if (!is_late(q, true)) {
@@ -145,10 +158,13 @@ static void *ask(void *arg)
 
 static void show_last_known(pthread_t first)
 {
-    log_error(
-        "The interpreter of worker (pid:%ld) did not answer within %d s: a thread keeps its lock. Where they were "
-        "last seen:",
-        (long)getpid(), PATIENCE_S);
+    struct sigaction now;
+
+    if (sigaction(SIGURG, NULL, &now) < 0 || now.sa_handler == SIG_IGN || now.sa_handler == SIG_DFL) {
+        return; /* this process is ending, and so is the call */
+    }
+    log_error("The interpreter of worker (pid:%ld) did not answer within %d s: a thread keeps its lock. Last seen:",
+              (long)getpid(), PATIENCE_S);
     int r = pthread_kill(first, SIGURG);
     if (r != 0) {
         log_error("Python's stacks cannot be shown: %s", strerror(r));

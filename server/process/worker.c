@@ -394,7 +394,7 @@ static void handle_stop_signals(void (*handler)(int))
 static void on_abort(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    if (info->si_code == SI_USER && info->si_pid == the_worker->master_pid) {
+    if (info->si_code == SI_USER && info->si_pid == getppid()) {
         _exit(1);
     }
     signal(number, SIG_DFL);
@@ -631,7 +631,8 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
             turn(w);
         }
         status = WORKER_OK;
-        handle_stop_signals(SIG_IGN); /* we are on our way */
+        atomic_store(&w->slot->state, SLOT_DRAINING); /* also one that hung: what did not come back has done so */
+        handle_stop_signals(SIG_IGN);                 /* we are on our way */
     }
 
 no_http:
