@@ -97,8 +97,10 @@ static void print_words(const char *separator)
 static void print_flags(void)
 {
     for (const struct option_row *o = texts_options; o->flags; o++) {
-        for (const char *f = o->flags; *f && *f != ' '; f += strcspn(f, ", ") + (f[strcspn(f, ", ")] == ',')) {
-            printf(" %.*s", (int)strcspn(f, ", "), f);
+        size_t len = strcspn(o->flags, " "); /* what stands behind it is the name of a value */
+        putchar(' ');
+        for (size_t i = 0; i < len; i++) {
+            putchar(o->flags[i] == ',' ? ' ' : o->flags[i]);
         }
     }
 }
