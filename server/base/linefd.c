@@ -106,6 +106,21 @@ void linefd_borrow(struct linefd *l, int fd)
     }
 }
 
+void linefd_borrow_again(struct linefd *l, int fd)
+{
+    struct linefd new;
+    linefd_borrow(&new, fd);
+    if (l->owned && dup3(new.fd, l->fd, O_CLOEXEC) >= 0) {
+        int keep = l->fd;
+        linefd_close(&new);
+        *l = (struct linefd){.fd = keep, .owned = true};
+        look_at(l);
+        l->asks = !l->is_file && !(fcntl(keep, F_GETFL) & O_NONBLOCK);
+    } else {
+        *l = new;
+    }
+}
+
 void linefd_close(struct linefd *l)
 {
     if (l->owned) {

@@ -23,8 +23,9 @@ struct linefd {
 int linefd_open_file(const char *path);
 int linefd_make_parents(const char *path); /* the directories above the last component; 0 or -errno */
 
-void linefd_own(struct linefd *l, int fd);    /* takes over what linefd_open_file gave */
-void linefd_borrow(struct linefd *l, int fd); /* stdout, stderr: stays the caller's */
+void linefd_own(struct linefd *l, int fd);          /* takes over what linefd_open_file gave */
+void linefd_borrow(struct linefd *l, int fd);       /* stdout, stderr: stays the caller's */
+void linefd_borrow_again(struct linefd *l, int fd); /* under the number that it has: others may be writing to it now */
 void linefd_close(struct linefd *l);
 
 /* True when `path` is not the file that it was opened by: moved, removed, replaced. */

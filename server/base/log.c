@@ -123,9 +123,7 @@ int log_reopen(void)
         the_log.writer->reopen(the_log.writer);
     }
     if (!the_log.path) { /* stderr may be something else by now: a daemon's is /dev/null */
-        struct linefd old = the_log.out;
-        linefd_borrow(&the_log.out, STDERR_FILENO);
-        linefd_close(&old);
+        linefd_borrow_again(&the_log.out, STDERR_FILENO);
         choose_shape();
         return 0;
     }

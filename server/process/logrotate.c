@@ -27,8 +27,8 @@
 enum period { NEVER, HOURLY, DAILY, WEEKLY };
 
 struct watched {
-    const char *path; /* borrowed */
-    dev_t dev;        /* the file that was seen last; ino 0: none */
+    char *path; /* owned */
+    dev_t dev;  /* the file that was seen last; ino 0: none */
     ino_t ino;
     time_t since; /* when what is in it begins */
     off_t size;   /* when it was looked at last, and when that was */
@@ -91,12 +91,25 @@ int logrotate_check(const struct settings *s, struct buf *error)
     return 0;
 }
 
-static void add(struct logrotate *r, const char *path)
+/* The file behind a symbolic link is what is moved; but not for root, when the folder may be somebody else's. */
+static int add(struct logrotate *r, const struct settings *s, const char *path)
 {
-    if (path && strcmp(path, "-") != 0 && (r->n == 0 || strcmp(r->paths[0], path) != 0)) {
-        r->logs[r->n].path = path;
-        r->paths[r->n++] = path;
+    if (!path || strcmp(path, "-") == 0) {
+        return 0;
     }
+    bool others = geteuid() == 0 && (s->user || s->group);
+    char *real = others ? NULL : realpath(path, NULL);
+    real = real ? real : strdup(path);
+    if (!real) {
+        return -ENOMEM;
+    }
+    if (r->n > 0 && strcmp(r->paths[0], real) == 0) {
+        free(real);
+        return 0;
+    }
+    r->logs[r->n].path = real;
+    r->paths[r->n++] = real;
+    return 0;
 }
 
 struct logrotate *logrotate_create(const struct settings *s)
@@ -105,8 +118,10 @@ struct logrotate *logrotate_create(const struct settings *s)
     if (!r) {
         return NULL;
     }
-    add(r, s->accesslog);
-    add(r, s->errorlog);
+    if (add(r, s, s->accesslog) < 0 || add(r, s, s->errorlog) < 0) {
+        logrotate_destroy(r);
+        return NULL;
+    }
     r->limit = s->log_rotate_size;
     r->period = period_of(s);
     r->limits = (struct oldlogs_limits){
@@ -120,6 +135,9 @@ void logrotate_destroy(struct logrotate *r)
 {
     if (r) {
         logwork_stop(&r->work);
+        for (size_t i = 0; i < r->n; i++) {
+            free(r->logs[i].path);
+        }
         free(r);
     }
 }
@@ -232,7 +250,7 @@ static int rotate(struct logrotate *r, struct watched *l, const struct stat *see
     if (lock < 0) {
         return lock;
     }
-    int e = stat(l->path, &st) < 0 ? -errno : 0;
+    int e = lstat(l->path, &st) < 0 ? -errno : 0;
     if (e == 0 && st.st_ino == seen->st_ino && st.st_dev == seen->st_dev) {
         e = move(l, logwork_is_needed(&r->work) ? OLDLOG_RAW : "");
         if (e == 0) {
@@ -277,7 +295,7 @@ static uint64_t next_check(const struct logrotate *r, struct watched *l, off_t s
 static bool look_at(struct logrotate *r, struct watched *l, uint64_t now)
 {
     struct stat st;
-    if (stat(l->path, &st) < 0 || !S_ISREG(st.st_mode)) {
+    if (lstat(l->path, &st) < 0 || !S_ISREG(st.st_mode)) {
         bool gone = l->ino != 0 && errno == ENOENT;
         l->ino = 0;
         l->check_us = next_check(r, l, 0, now);

@@ -211,13 +211,21 @@ static int start_compressing(struct logwork *w, const char *path, const char *ra
     return to < 0 ? to : 0;
 }
 
-static int start_archiving(struct logwork *w, const char *path, const char *file, uint64_t now)
+/* The command inherits the lock, so that neither the next image of the master nor another server runs it, too. */
+static int start_archiving(struct logwork *w, const char *path, const char *raw, const char *file, uint64_t now)
 {
+    struct stat st;
+    int lock = take_alone(raw, &st);
+    if (lock < 0) {
+        return lock;
+    }
     pid_t pid = fork();
     if (pid == 0) {
+        fcntl(lock, F_SETFD, 0);
         archive(w->archive, file);
     }
     started(w, LOGWORK_ARCHIVE, pid, path, now);
+    close(lock);
     return 0;
 }
 
@@ -248,7 +256,7 @@ static int go_on(struct logwork *w, const char *path, uint64_t now)
     if (r == 0 && w->archive && now < w->archive_at_us) {
         r = -EAGAIN;
     } else if (r == 0 && w->archive) {
-        r = start_archiving(w, path, done, now);
+        r = start_archiving(w, path, raw, done, now);
     } else if (r == 0 && unlink(raw) < 0 && errno != ENOENT) {
         r = -errno;
     }

@@ -255,6 +255,21 @@ def test_time_of_the_last_line_decides_at_the_start(server, tmp_path):
     assert [content(f) for f in old_files(log)] == ["from yesterday\n"]
 
 
+def test_log_behind_a_link_is_moved_where_it_is(server):
+    s = server("hello:app", "--log-rotate-size", "2k", "--log-compress", "none", "--access-logfile", "access.log", wait=False)
+    wait_until(lambda: try_get(s), "it serves")
+    s.stop()
+    (s.dir / "elsewhere").mkdir()
+    s.access_path.rename(s.dir / "elsewhere" / "real.log")
+    s.access_path.symlink_to("elsewhere/real.log")
+    again = server("hello:app", "--log-rotate-size", "2k", "--log-compress", "none", "--access-logfile", "access.log", folder=s.dir)
+    for i in range(100):
+        again.get(f"/n/{i}")
+    wait_until(lambda: len(old_files(s.dir / "elsewhere" / "real.log")) >= 2, "it was rotated")
+    assert s.access_path.is_symlink()
+    wait_until(lambda: len(numbers_in(all_lines(s.dir / "elsewhere" / "real.log"))) == 100, "all lines are there")
+
+
 # Other programs.
 
 
@@ -287,8 +302,9 @@ def test_external_logrotate_and_our_workers(server, tmp_path):
     s = server("hello:app", "-w", "2")
     (tmp_path / "conf").write_text(f"{s.access_path} {{\n rotate 99\n compress\n delaycompress\n su root root\n}}\n")
     flood = Flood(s, REQUESTS // 2)
-    for _ in range(3):
-        time.sleep(1.2)
+    for i in range(3):
+        wait_until(lambda: s.get(f"/between/{i}").status == 200 and s.access_path.exists(), "there is a file again")
+        time.sleep(0.3)
         subprocess.run([program, "-f", "-s", tmp_path / "state", tmp_path / "conf"], check=True)
     n = len(flood.join())
     wait_until(lambda: sum(numbers_in(logrotate_lines(s.access_path)).values()) >= n, "all lines are there")
