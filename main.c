@@ -777,6 +777,16 @@ static void tear_down(struct program *p)
     log_close();
 }
 
+/* A check has its verdict: it does not wait for threads that the application has started, which may run for ever. */
+static void leave_check(const struct program *p, int status)
+{
+    bool checking = p->settings.check_config || p->settings.print_config;
+    if (checking && status != GO_ON && preload_threads() > 1) {
+        interp_flush();
+        _exit(status);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct program p = {.report_fd = -1};
@@ -791,6 +801,7 @@ int main(int argc, char **argv)
     int r = handover_read(&p.handover);
     int status = r < 0 ? refuse_errno(&p, "The handover of the old release can't be read", r) : set_up(&p, &error);
     buf_finish(&error);
+    leave_check(&p, status);
     if (status == GO_ON) {
         handover_settled(p.handover);
         status = serve(&p);

@@ -21,7 +21,7 @@
 
 #define SLICE_MS 100 /* between two looks at pending signals */
 
-static unsigned count_threads(void)
+unsigned preload_threads(void)
 {
     unsigned n = 0;
     DIR *tasks = opendir("/proc/self/task");
@@ -70,7 +70,7 @@ static _Noreturn void look(int out, int (*load)(void *arg), void *arg)
     f.peer[0] = '\0';
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     f.status = load(arg);
-    unsigned threads = count_threads(), sockets = count_sockets(f.peer, sizeof(f.peer));
+    unsigned threads = preload_threads(), sockets = count_sockets(f.peer, sizeof(f.peer));
     f.threads = threads > 1 ? threads - 1 : 0;
     f.sockets = sockets > before ? sockets - before : 0;
     _exit(write(out, &f, sizeof(f)) == (ssize_t)sizeof(f) ? 0 : 1);

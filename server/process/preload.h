@@ -18,6 +18,8 @@ struct preload_finding {
  * -errno. Interpreter held. */
 int preload_try(struct hooks *hooks, int (*load)(void *arg), void *arg, int seconds, struct preload_finding *out);
 
+unsigned preload_threads(void); /* of this process */
+
 /* Nothing is left behind. */
 bool preload_is_clean(const struct preload_finding *f);
 /* One line in the log: which was chosen, and why. */

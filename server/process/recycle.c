@@ -249,8 +249,10 @@ uint64_t recycle_deadline(const struct master *m, uint64_t now)
     }
     for (size_t i = 0; i < m->children.n; i++) {
         const struct child *c = &m->children.list[i];
-        if (c->phase == CHILD_READY && c->due == RECYCLE_NONE && c->due_us > 0 && c->due_us < at) {
-            at = c->due_us;
+        /* One that is due waits for news of the others, or for the end of a backoff. */
+        uint64_t next = c->due == RECYCLE_NONE ? c->due_us : crew_next_spawn_us(m);
+        if (c->phase == CHILD_READY && next > now && next < at) {
+            at = next;
         }
     }
     return at == UINT64_MAX ? 0 : at;

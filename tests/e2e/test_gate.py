@@ -265,6 +265,24 @@ def test_check_tells_who_asked_and_not_the_log(folder):
     assert done.returncode == 1 and "isn't writable" in done.stderr
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_thread_of_the_application_does_not_hold_the_verdict_up(server, folder, broken):
+    """One that is no daemon, for which Python would wait at the end."""
+    write(folder, "old")
+    s = server("release:app", "--reload-timeout", "1000", "-t", "1000", folder=folder)
+    s.status_expected = None  # the thread holds the worker up as well, until it is killed
+    assert get_text(s) == "old"
+    thread = "import threading, time\ndef loop():\n    while True: time.sleep(1)\nthreading.Thread(target=loop).start()\n"
+    write(folder, "new")
+    with open(folder / "release.py", "a") as f:
+        f.write(thread + ("raise RuntimeError('no database')\n" if broken else ""))
+    if broken:
+        refused(s, "old", "no database")
+    else:
+        accepted(s, "new")
+    s.signal("INT")  # quickly: not for the thread
+
+
 def test_background_process_of_the_trial_does_not_hold_it_up(server, folder):
     write(folder, "old")
     s = server("release:app", folder=folder)
