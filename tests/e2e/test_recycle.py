@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import Load, ours, run, wait_until
+from harness import SLOW, Load, ours, run, wait_until
 
 APP = """
 import os
@@ -59,7 +59,7 @@ def test_lifetime(server, folder):
 
 
 def test_recycle_at_takes_one_after_another(server, folder):
-    at = time.strftime("%H:%M:%S", time.localtime(time.time() + 4))
+    at = time.strftime("%H:%M:%S", time.localtime(time.time() + 4 * max(SLOW, 1)))
     s = server("release:app", "-w", "3", "--recycle-at", at, folder=folder)
     first = s.ready_workers(3)
     with Load(s, 4, get_pid) as load:
@@ -68,7 +68,7 @@ def test_recycle_at_takes_one_after_another(server, folder):
     assert load.failures == []
     order = replacements(s)
     assert "".join(kind for kind, _ in order) == "BBBRBRBRB", s.log()
-    assert [pid for kind, pid in order if kind == "R"] == [pid for _, pid in order[:3]], "each is replaced once"
+    assert {pid for kind, pid in order if kind == "R"} == set(first), "each is replaced once"
 
 
 @pytest.mark.parametrize("args", [["--max-requests", "10"], ["--worker-lifetime", "1"]])
