@@ -56,24 +56,27 @@ int buf_puts(struct buf *b, const char *z)
     return buf_append(b, z, strlen(z));
 }
 
+int buf_vprintf(struct buf *b, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    int r = n < 0 ? -ENOMEM : buf_reserve(b, (size_t)n + 1);
+    if (r == 0) {
+        vsnprintf(b->data + b->len, (size_t)n + 1, format, again);
+        b->len += (size_t)n;
+    }
+    va_end(again);
+    return r;
+}
+
 int buf_printf(struct buf *b, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
+    int r = buf_vprintf(b, format, args);
     va_end(args);
-    if (n < 0) {
-        return -ENOMEM;
-    }
-    int r = buf_reserve(b, (size_t)n + 1);
-    if (r < 0) {
-        return r;
-    }
-    va_start(args, format);
-    vsnprintf(b->data + b->len, (size_t)n + 1, format, args);
-    va_end(args);
-    b->len += (size_t)n;
-    return 0;
+    return r;
 }
 
 void buf_consume(struct buf *b, size_t n)

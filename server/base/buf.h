@@ -2,6 +2,7 @@
  * A zeroed struct is an empty buffer. Owns its memory; not for sharing between threads. */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 
 struct buf {
@@ -19,6 +20,7 @@ int buf_append(struct buf *b, const void *data, size_t len); /* copies; 0 or -EN
 int buf_puts(struct buf *b, const char *z);                  /* the same for a string */
 
 /* printf behind what is there. The result is NUL-terminated, the NUL is not counted. 0 or -ENOMEM. */
+int buf_vprintf(struct buf *b, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 int buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Drops the first `n` bytes (n <= len) and moves the rest to the front. */

@@ -213,6 +213,17 @@ void scoreboard_event(struct scoreboard *sb, enum event e)
     add(&scoreboard_board(sb)->events[e], 1);
 }
 
+void scoreboard_note_minute(struct scoreboard *sb, int64_t number)
+{
+    struct minute *m = &scoreboard_board(sb)->minutes[number % MINUTES];
+    struct tally t;
+    scoreboard_tally(sb, &t);
+    atomic_store(&m->number, 0); /* nobody takes it for another one meanwhile */
+    atomic_store(&m->requests, t.counters[COUNT_requests]);
+    atomic_store(&m->errors, t.counters[COUNT_status_5xx] + t.counters[COUNT_errors]);
+    atomic_store(&m->number, number);
+}
+
 void scoreboard_begin_generation(struct scoreboard *sb)
 {
     struct board *b = scoreboard_board(sb);

@@ -19,12 +19,20 @@ enum event {
     EVENTS
 };
 
+#define MINUTES 61 /* an hour, and the minute that is now */
+
+struct minute {             /* what had been counted when a minute began */
+    _Atomic int64_t number; /* of the minute, since 1970; 0: none */
+    _Atomic uint64_t requests, errors;
+};
+
 /* Of the whole server, whatever images of the master and workers it has had. */
 struct board {
     _Atomic int64_t started;     /* seconds since 1970 */
     _Atomic int64_t loaded;      /* when this generation began */
     _Atomic unsigned generation; /* from 1: how many releases the server has served */
     _Atomic uint64_t events[EVENTS];
+    struct minute minutes[MINUTES]; /* each in the place of its number */
 };
 
 struct tally {
@@ -51,7 +59,9 @@ struct board *scoreboard_board(const struct scoreboard *sb);         /* the same
 /* --- What was counted ----------------------------------------------------------------------------------------------
  */
 void scoreboard_event(struct scoreboard *sb, enum event e); /* one more. By the master */
-void scoreboard_begin_generation(struct scoreboard *sb);    /* by each image of the master */
+/* Notes what has been counted so far as the beginning of minute `number`. By the master. */
+void scoreboard_note_minute(struct scoreboard *sb, int64_t number);
+void scoreboard_begin_generation(struct scoreboard *sb); /* by each image of the master */
 /* The worker in this slot is gone: what it counted stays in the totals, the slot is free. By the master. */
 void scoreboard_vacate(struct scoreboard *sb, size_t i);
 /* All that was counted, by workers that live and by those that ended. By anyone. */

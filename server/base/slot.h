@@ -45,6 +45,15 @@ struct shown {
     char target[176];
 };
 
+#define SLOW_MAX 5
+#define SLOW_FOR_US (UINT64_C(3600) * 1000000) /* an hour later it is forgotten */
+
+struct slow { /* a request that took long */
+    struct shown request;
+    uint64_t took_us, ended_us; /* clock_mono_us(); 0: none */
+    int status;
+};
+
 struct slot {
     /* Also read by other workers, when they look for one that is free. */
     _Alignas(64) _Atomic pid_t pid; /* 0 when free */
@@ -57,6 +66,10 @@ struct slot {
 
     _Alignas(64) _Atomic uint32_t shown_version; /* odd while `shown` is being written */
     struct shown shown;
+
+    _Atomic uint64_t slow_from_us, slow_until_us; /* a request that takes longer, or ends later, belongs into `slow` */
+    _Atomic uint32_t slow_version;                /* odd while `slow` is being written */
+    struct slow slow[SLOW_MAX];
 
     /* Written by the master before the worker starts. */
     _Alignas(64) _Atomic uint64_t spawned_us; /* clock_mono_us() */
@@ -90,6 +103,18 @@ static inline void slot_set(struct slot *s, enum gauge g, uint64_t n)
 }
 
 void slot_show(struct slot *s, uint64_t began_us, struct str method, struct str target, struct str client);
+
+/* By the worker: whether a request that ends now is one of the slowest of the last hour; and that it is kept then. */
+static inline bool slot_is_slow(const struct slot *s, uint64_t took_us, uint64_t now_us)
+{
+    return took_us > atomic_load_explicit(&s->slow_from_us, memory_order_relaxed) ||
+           now_us > atomic_load_explicit(&s->slow_until_us, memory_order_relaxed);
+}
+
+void slot_note_slow(struct slot *s, uint64_t began_us, uint64_t ended_us, int status, struct str method,
+                    struct str target, struct str client);
+/* By anyone: a copy of them; how many. */
+size_t slot_read_slow(const struct slot *s, struct slow out[SLOW_MAX]);
 
 /* By anyone. False: it is being written, or its worker was killed while it wrote, or nothing was ever shown. Whether it
  * still runs, busy_since_us says. */

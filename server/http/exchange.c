@@ -108,6 +108,12 @@ void exchange_show(const struct exchange *x, struct slot *slot)
     slot_show(slot, x->started_us, x->request.method, x->request.target, str_of(x->peer->addr));
 }
 
+void exchange_note_slow(const struct exchange *x, struct slot *slot, uint64_t now_us)
+{
+    slot_note_slow(slot, x->started_us, now_us, x->response.status, x->request.method, x->request.target,
+                   str_of(x->peer->addr));
+}
+
 void exchange_send(struct exchange *x)
 {
     x->ops->flush(x);

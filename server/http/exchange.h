@@ -120,7 +120,8 @@ void exchange_flush(struct exchange *x);
 /* For the executor, loop thread. */
 void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is about to be called */
 void exchange_show(const struct exchange *x, struct slot *slot); /* to whoever asks what the worker is doing */
-void exchange_send(struct exchange *x);                          /* what the response holds goes to the protocol */
+void exchange_note_slow(const struct exchange *x, struct slot *slot, uint64_t now_us); /* it has just ended */
+void exchange_send(struct exchange *x); /* what the response holds goes to the protocol */
 void exchange_hold(struct exchange *x, bool held);
 bool exchange_wants_more(const struct exchange *x);
 /* The application does not come back in time: the client gets `status` (if it has the head already: a connection that

@@ -48,6 +48,7 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
         .header_ms = (uint64_t)s->header_timeout * 1000,
         .body_rate = s->min_body_rate,
         .hsts = s->hsts,
+        .own.settings = s,
         .tmp_dir = s->tmp_upload_dir,
         .casefold_method = s->casefold_http_method,
         .any_method = s->permit_unconventional_http_method,
@@ -154,8 +155,11 @@ static void count(struct slot *slot, const struct exchange *x, uint64_t sent, ui
 
 void http_log(struct http *h, const struct exchange *x, uint64_t sent)
 {
-    uint64_t took_us = clock_mono_us() - x->started_us;
+    uint64_t now_us = clock_mono_us(), took_us = now_us - x->started_us;
     count(h->slot, x, sent, took_us);
+    if (h->own.settings->status_path && x->executor && slot_is_slow(h->slot, took_us, now_us)) {
+        exchange_note_slow(x, h->slot, now_us);
+    }
     if (h->statsd) {
         statsd_request(h->statsd, x->response.status, took_us);
     }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "server/base/clock.h"
+#include "server/http/ownpages.h"
 #include "server/http/request.h"
 
 struct accesslog;
@@ -29,6 +30,7 @@ struct http {
     bool casefold_method;    /* "get" is GET */
     bool any_method;         /* not only those that the parser knows */
     int hsts;                /* seconds: tohttps.h */
+    struct ownfacts own;     /* for what the server answers itself */
     const char *tmp_dir;     /* borrowed; NULL: the system's */
     struct forward *forward; /* owned: what front ends may say */
     struct clock clock;

@@ -165,10 +165,12 @@ static void refuse(struct http1 *h, int status, const char *reason)
     flush(x);
 }
 
-static void lead_to_https(struct http1 *h)
+/* What is not for the application, though it is a good request. */
+static void answer_ourselves(struct http1 *h)
 {
     take_over(h);
-    if (tohttps_lead(h->x) < 0) {
+    int r = tohttps_wanted(h->x) ? tohttps_lead(h->x) : ownpages_answer(&h->http->own, h->x);
+    if (r < 0) {
         conn_abort(h->conn);
         return;
     }
@@ -286,8 +288,9 @@ static void on_head(struct http1 *h, bool more_has_come)
 static bool feed_request(struct http1 *h, const char *data, size_t len, size_t *used)
 {
     enum received what = receive(h->receiver, data, len, used);
-    if ((what == RECEIVED_HEAD || (what == RECEIVED_WHOLE && h->phase == PHASE_HEAD)) && tohttps_wanted(h->x)) {
-        lead_to_https(h);
+    bool good = what == RECEIVED_HEAD || (what == RECEIVED_WHOLE && h->phase == PHASE_HEAD);
+    if (good && (tohttps_wanted(h->x) || ownpages_wanted(&h->http->own, h->x))) {
+        answer_ourselves(h);
         return false;
     }
     switch (what) {

@@ -200,7 +200,9 @@ static const struct {
 } REASONS[] = {
     {308, "Permanent Redirect"},
     {400, "Bad Request"},
+    {401, "Unauthorized"},
     {403, "Forbidden"},
+    {405, "Method Not Allowed"},
     {408, "Request Timeout"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},

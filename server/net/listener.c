@@ -20,6 +20,7 @@
 #define DEFAULT_PORT "8000"
 #define BIND_TRIES 10 /* an old master that is leaving frees the port within moments */
 #define BIND_WAIT_US (100 * 1000)
+#define METRICS "metrics://"   /* the same for metrics_bind */
 #define REDIRECT "redirect://" /* our own name for the listener of http_redirect */
 
 static void listener_finish(struct listener *l)
@@ -101,12 +102,13 @@ static bool starts_with(const char *text, const char *prefix)
 static bool wants_tls(const struct settings *s, const char *bind_text)
 {
     return starts_with(bind_text, "https://") ||
-           (s->certfile && !starts_with(bind_text, "http://") && !starts_with(bind_text, REDIRECT));
+           (s->certfile && !starts_with(bind_text, "http://") && !starts_with(bind_text, REDIRECT) &&
+            !starts_with(bind_text, METRICS));
 }
 
 static const char *without_scheme(const char *bind_text)
 {
-    static const char *const SCHEMES[] = {"https://", "http://", REDIRECT};
+    static const char *const SCHEMES[] = {"https://", "http://", REDIRECT, METRICS};
     for (size_t i = 0; i < sizeof(SCHEMES) / sizeof(SCHEMES[0]); i++) {
         if (starts_with(bind_text, SCHEMES[i])) {
             return bind_text + strlen(SCHEMES[i]);
@@ -362,11 +364,22 @@ static int open_redirect(struct listeners *ls, const struct settings *s, struct 
     return r;
 }
 
-static void aim_redirects(struct listeners *ls)
+static int open_metrics(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error)
+{
+    struct buf text = {0};
+    int r = buf_printf(&text, METRICS "%s", s->metrics_bind);
+    r = r < 0 ? say(error, "metrics_bind", strerror(-r)) : open_one(ls, s, old, text.data, error);
+    buf_finish(&text);
+    return r;
+}
+
+/* What the names that we have made up say. */
+static void mark(struct listeners *ls)
 {
     const struct listener *https = first_https(ls);
     for (size_t i = 0; i < ls->n; i++) {
         ls->list[i].https_port = https && starts_with(ls->list[i].bind, REDIRECT) ? https->port : 0;
+        ls->list[i].metrics = starts_with(ls->list[i].bind, METRICS);
     }
 }
 
@@ -380,11 +393,14 @@ int listeners_open(struct listeners *ls, const struct settings *s, struct listen
     if (r == 0 && s->http_redirect > 0) {
         r = open_redirect(ls, s, old, error);
     }
+    if (r == 0 && s->metrics_bind) {
+        r = open_metrics(ls, s, old, error);
+    }
     if (r < 0) {
         give_up(ls, old);
         return -1;
     }
-    aim_redirects(ls);
+    mark(ls);
     return 0;
 }
 
@@ -399,7 +415,7 @@ int listeners_keep(struct listeners *ls, const struct settings *s, struct listen
         listener_finish(&l);
     }
     listeners_close(old);
-    aim_redirects(ls);
+    mark(ls);
     return r;
 }
 

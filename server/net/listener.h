@@ -16,6 +16,7 @@ struct listener {
     enum listener_kind kind;
     bool tls;            /* handshake first */
     uint16_t https_port; /* > 0: nothing is served here, clients are led to https on that port (http_redirect) */
+    bool metrics;        /* nothing is served here but the metrics */
     char *bind;          /* owned: as the setting spelt it: how a reload knows it again */
     char *url;           /* owned: "https://0.0.0.0:8080", "http://[::1]:80", "unix:/run/x.sock" */
     char *address;       /* owned: of the local end, numeric: SERVER_NAME; the path of a unix socket */

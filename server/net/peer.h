@@ -21,6 +21,7 @@ struct peer {
     uint16_t server_port;        /* 0 on a unix socket */
     bool tls;                    /* the connection is encrypted */
     bool to_https;               /* it is not, but has to be: every request is led to https */
+    bool metrics;                /* it has come to the listener of metrics_bind */
     uint16_t https_port;         /* there; 0: the port that the client has named */
     const char *tls_version;     /* "TLSv1.3"; static text; NULL: it is not encrypted */
     const char *tls_cipher;      /* OpenSSL's name; the same */

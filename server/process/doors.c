@@ -47,6 +47,7 @@ static void describe(struct peer *peer, const union address *from, const struct 
         .tls = l->tls,
         .to_https = l->https_port > 0,
         .https_port = l->https_port,
+        .metrics = l->metrics,
         .server_addr = l->address,
         .server_port = l->port,
     };

@@ -5,9 +5,9 @@
 #include <time.h>
 
 #include "server/base/clock.h"
+#include "server/base/memory.h"
 #include "server/config/settings.h"
 #include "server/process/master_inside.h"
-#include "server/process/memory.h"
 
 #define PSS_WORKERS 64 /* with more, only the resident size is told: the kernel walks all pages for the other */
 

@@ -276,6 +276,7 @@ static uint64_t next_deadline(const struct master *m, uint64_t now)
     earlier(&at, m->stage == SERVING ? tickets_deadline(m->deps.tickets) : 0);
     earlier(&at, m->stage == SERVING ? stapler_deadline(m->stapler) : 0);
     earlier(&at, m->stage == SERVING ? renewal_deadline(m->deps.renewal) : 0);
+    earlier(&at, m->stage == SERVING ? history_deadline(&m->history) : 0);
     earlier(&at, log_deadline());
     earlier(&at, m->stage == SERVING ? logrotate_deadline(m->logrotate) : 0);
     return at;
@@ -342,6 +343,7 @@ struct master *master_create(const struct master_deps *deps)
     *m = (struct master){
         .deps = *deps,
         .children = {.scoreboard = deps->scoreboard},
+        .history.scoreboard = deps->settings->status_path ? deps->scoreboard : NULL,
         .metrics = {.statsd = deps->statsd, .settings = deps->settings},
         .watchdog_us = systemd_watchdog_us(),
         .wake_fd = {-1, -1},
@@ -500,6 +502,7 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
         }
         tickets_turn(m->deps.tickets, clock_mono_us());
         log_tend(false);
+        history_turn(&m->history);
         if (m->stage == SERVING && logrotate_turn(m->logrotate, clock_mono_us())) {
             orders_reopen(m);
         }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "server/process/children.h"
+#include "server/process/history.h"
 #include "server/process/master.h"
 #include "server/process/metrics.h"
 #include "server/process/reload.h"
@@ -29,6 +30,7 @@ struct master {
     unsigned age; /* of the youngest worker */
     struct children children;
     struct metrics metrics;
+    struct history history;
     struct logrotate *logrotate; /* owned; NULL: none */
 
     int wake_fd[2];   /* owned: bytes from ready workers and from the signal handler */

@@ -8,11 +8,11 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/base/memory.h"
 #include "server/base/scoreboard.h"
 #include "server/config/settings.h"
 #include "server/process/crew.h"
 #include "server/process/master_inside.h"
-#include "server/process/memory.h"
 
 #define SAMPLE_US SECOND_US
 #define SAMPLES 5         /* in a row, before a limit counts as passed: a peak is no leak */

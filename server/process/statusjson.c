@@ -7,6 +7,7 @@
 #include "server/base/buf.h"
 #include "server/base/clock.h"
 #include "server/base/json.h"
+#include "server/base/memory.h"
 #include "server/base/scoreboard.h"
 #include "server/config/settings.h"
 #include "server/net/certpair.h"
@@ -16,7 +17,6 @@
 #include "server/process/daemon.h"
 #include "server/process/facts.h"
 #include "server/process/master_inside.h"
-#include "server/process/memory.h"
 #include "server/process/renewal.h"
 
 static const double SHARES[] = {0.5, 0.9, 0.99, 0.999};

@@ -108,6 +108,7 @@ static int on_accepted(void *arg, int fd, const struct listener *l, const struct
 {
     struct worker *w = arg;
     struct tls_context *tls = l->tls ? renewal_take(w->deps->renewal) : NULL;
+    w->http.own.certs = w->deps->renewal ? renewal_certs(w->deps->renewal) : NULL;
     return conn_open(&w->conns, fd, l->kind == LISTENER_UNIX, peer, tls);
 }
 
@@ -599,6 +600,8 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
     }
     r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot, seat->age);
     w->http.statsd = deps->statsd;
+    w->http.own.scoreboard = deps->scoreboard;
+    w->http.own.listeners = deps->listeners;
     if (r == 0 && deps->access_syslog) {
         r = http_log_to_syslog(&w->http, s, deps->access_syslog);
     }

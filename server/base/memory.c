@@ -1,5 +1,5 @@
 /* memory.c - how much memory a process uses, as the kernel tells. */
-#include "server/process/memory.h"
+#include "server/base/memory.h"
 
 #include <fcntl.h>
 #include <stdio.h>
