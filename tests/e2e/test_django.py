@@ -11,7 +11,7 @@ import pytest
 from harness import APPS, BOUND, environment
 from visitor import Visitor
 
-BIG = os.urandom(1 << 20) * 5
+BIG = os.urandom(1 << 20) * 50
 
 SETTINGS = """
 ROOT_URLCONF = "django_pages"
@@ -88,7 +88,7 @@ def test_form_with_csrf(visitor):
     assert answer.data.decode() == "Hello, Zoë!"
 
 
-def test_upload_of_5_megabytes(visitor):
+def test_upload_of_50_megabytes(visitor):
     token = visitor.open("/form").data.decode()
     answer = visitor.upload("/upload", {"csrfmiddlewaretoken": token}, "file", "big.bin", BIG)
     assert json.loads(answer.data) == {
