@@ -56,13 +56,13 @@ class Crowd:
         if time.monotonic() < self.next:
             return
         self.next += TICK
-        with contextlib.suppress(OSError):
-            for s in self.heads:
-                s.send(b"x")
-            for s in self.uploads:
-                s.send(b"x" * 200)
-            for s in self.readers:
-                s.recv(2048)
+        for s in self.heads:
+            s.send(b"x", socket.MSG_DONTWAIT)
+        for s in self.uploads:
+            s.send(b"x" * 200, socket.MSG_DONTWAIT)
+        for s in self.readers:
+            with contextlib.suppress(BlockingIOError):
+                s.recv(2048, socket.MSG_DONTWAIT)
 
     def close(self):
         for s in self.heads + self.uploads + self.readers:
