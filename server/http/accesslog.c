@@ -44,8 +44,11 @@ static const struct {
 };
 #define N_FIELDS (sizeof(FIELDS) / sizeof(FIELDS[0]))
 
+#define MAX_WIDTH 1000
+
 struct step {
     atom_get *get;   /* NULL: `text` as it is */
+    int width;       /* of a text's value at least, filled with spaces: negative on the right, else on the left */
     struct str text; /* in `format`: to be printed, of a field before its value; else what `get` is asked for */
 };
 
@@ -76,7 +79,17 @@ static struct value get_unknown(struct finished *f, struct str argument)
 static const char *compile_atom(struct accesslog *a, const char *p, struct step *step)
 {
     const char *close = strchr(p, ')');
-    if (!close || !isalpha((unsigned char)close[1])) {
+    if (!close) {
+        return NULL;
+    }
+    const char *end = close + 1;
+    bool left = *end == '-';
+    end += left;
+    while (isdigit((unsigned char)*end) && step->width < MAX_WIDTH) {
+        step->width = 10 * step->width + *end++ - '0';
+    }
+    step->width = left ? -step->width : step->width;
+    if (!isalpha((unsigned char)*end)) {
         return NULL;
     }
     if (*p == '{') {
@@ -91,7 +104,7 @@ static const char *compile_atom(struct accesslog *a, const char *p, struct step 
     if (!step->get) {
         step->get = get_unknown;
     }
-    return close + 2; /* the conversion letter is always printed as text */
+    return end + 1; /* the conversion letter is always printed as text */
 }
 
 static int compile_text(struct accesslog *a, const char *format)
@@ -357,6 +370,21 @@ static int put_fields(const struct accesslog *a, struct buf *out, struct finishe
     return r == 0 && json ? put(out, "}", 1) : r;
 }
 
+/* Fills what was put since `from` with spaces. */
+static int pad(struct buf *out, size_t from, int width)
+{
+    size_t len = out->len - from, wanted = (size_t)abs(width);
+    int r = 0;
+    for (size_t n = len; n < wanted && r == 0; n++) {
+        r = put(out, " ", 1);
+    }
+    if (r == 0 && width > 0 && len < wanted) {
+        memmove(out->data + from + (wanted - len), out->data + from, len);
+        memset(out->data + from, ' ', wanted - len);
+    }
+    return r;
+}
+
 static int put_text(const struct accesslog *a, struct buf *out, struct finished *f)
 {
     int r = 0;
@@ -364,7 +392,9 @@ static int put_text(const struct accesslog *a, struct buf *out, struct finished 
         const struct step *step = &a->steps[i];
         if (step->get) {
             struct value v = step->get(f, step->text);
+            size_t from = out->len;
             r = put_value(out, a->style, &v, f->x);
+            r = r == 0 && step->width ? pad(out, from, step->width) : r;
         } else {
             r = put(out, step->text.p, step->text.len);
         }

@@ -4,7 +4,7 @@
  *   combined   gunicorn's default line, which is Apache's
  *   json       an object a line
  *   logfmt     name=value pairs; what is not known is left out
- *   else       "%(h)s ..."; an atom that is none, or has no value, prints "-"
+ *   else       "%(h)s ..."; an atom that is none, or has no value, prints "-"; a width may stand before the letter
  *
  * Values come from clients, and no line can be forged or broken by one. In a text a double quote is written \", control
  * characters and backslashes as \xHH. A text that is an object itself ("{...}"), json, and what logfmt has in quotes:

@@ -14,7 +14,7 @@ FIELDS = """
     {REQUEST_METHOD}e {request_method}e {PATH_INFO}e {QUERY_STRING}e {HTTP_X_OWN}e {REMOTE_ADDR}e {SERVER_PROTOCOL}e
     {RAW_URI}e {x-none}e {wsgi.url_scheme}e {SCRIPT_NAME}e
 """.split()
-EVERYTHING = ATOMS + [f"%({f})s" for f in FIELDS] + ["%(nonsense)s", "100%%"]
+EVERYTHING = ATOMS + [f"%({f})s" for f in FIELDS] + ["%(nonsense)s", "100%%", "%(h)15s.", "%(s)-6s.", "%(m)2s", "%({x-none}i)03s", "%(q)1s"]
 
 # What is different in every run; its form must be the same.
 FORMS = [

@@ -133,6 +133,8 @@ static void test_every_atom_prints_its_value(void **state)
         {"%(D)s", "12034567"},
         {"%(M)s", "12034"},
         {"%(L)s", "12.034567"},
+        {"%(s)5s|%(s)-5s|%(s)2s", "  200|200  |200"},
+        {"%(s)5", "%(s)5"},
         {"%(D)d", "12034567"}, /* the letter of the conversion does not matter */
     };
     char pid[32];
