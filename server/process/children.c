@@ -121,6 +121,7 @@ bool children_read_slot(const struct children *cs, struct child *c)
     if (hung && c->phase < CHILD_HUNG) {
         child_move(c, CHILD_HUNG);
         c->hung_us = clock_mono_us();
+        scoreboard_event(cs->scoreboard, EVENT_workers_timed_out);
     }
     return now_ready;
 }

@@ -147,8 +147,10 @@ static void child_ended(struct master *m, struct child *in_table, int status)
     children_log_end(&m->children, in_table, status);
     struct child c = *in_table;
     children_remove(&m->children, in_table);
-    if (c.phase <= CHILD_STALE) {
-        scoreboard_event(m->deps.scoreboard, c.phase == CHILD_BOOTING ? EVENT_workers_failed : EVENT_workers_crashed);
+    if (c.phase == CHILD_BOOTING) {
+        scoreboard_event(m->deps.scoreboard, EVENT_workers_failed);
+    } else if (c.phase <= CHILD_STALE && !was_told(status)) {
+        scoreboard_event(m->deps.scoreboard, EVENT_workers_crashed);
     }
     if (c.phase == CHILD_BOOTING) {
         crew_boot_failed(m, WIFEXITED(status) ? WEXITSTATUS(status) : 0);

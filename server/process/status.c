@@ -92,6 +92,29 @@ static int write_counts(const struct master *m, const struct tally *t, struct bu
     return r;
 }
 
+/* What went wrong, if anything did. */
+static int write_events(const struct board *b, struct buf *out)
+{
+    static const struct {
+        enum event event;
+        const char *name;
+    } EVENTS_TOLD[] = {{EVENT_workers_crashed, "workers crashed"},
+                       {EVENT_workers_failed, "did not start"},
+                       {EVENT_workers_timed_out, "timed out"},
+                       {EVENT_reloads_refused, "reloads refused"}};
+    const char *before = "  trouble     ";
+    int r = 0;
+    for (size_t i = 0; i < sizeof(EVENTS_TOLD) / sizeof(EVENTS_TOLD[0]) && r == 0; i++) {
+        uint64_t n = atomic_load(&b->events[EVENTS_TOLD[i].event]);
+        if (n > 0) {
+            r = buf_puts(out, before);
+            r = r < 0 ? r : counted(out, EVENTS_TOLD[i].name, n, "");
+            before = ", ";
+        }
+    }
+    return r < 0 || *before == ' ' ? r : buf_puts(out, "\n");
+}
+
 static int write_certificates(const struct renewal *renewal, struct buf *out)
 {
     const struct certs *c = renewal_certs(renewal);
@@ -182,6 +205,7 @@ int status_show(const struct master *m, bool json, struct buf *out)
     int r = write_head(m, out);
     r = r < 0 ? r : write_counts(m, &t, out);
     r = r < 0 || !m->deps.renewal ? r : write_certificates(m->deps.renewal, out);
+    r = r < 0 ? r : write_events(scoreboard_board(m->deps.scoreboard), out);
     r = r < 0 ? r : write_log("server log", m->deps.settings->errorlog, out);
     r = r < 0 ? r : write_log("access log", m->deps.settings->accesslog, out);
     return r < 0 ? r : write_workers(m, out);

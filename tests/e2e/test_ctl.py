@@ -112,7 +112,9 @@ def test_status_counts_what_was_answered(server):
     assert sorted(w["pid"] for w in seen["workers"]) == s.children()
     assert all(w["rss"] > 2**20 and w["state"] == "idle" for w in seen["workers"])
     assert sum(w["counters"]["requests"] for w in seen["workers"]) == 6
-    assert seen["logs"]["access"]["bytes"] == s.access_path.stat().st_size
+    s.wait_access('"GET / ', 5)  # lines wait for each other for a moment
+    s.wait_access('" 400 ')
+    assert status(s)["logs"]["access"]["bytes"] == s.access_path.stat().st_size
     text = ask(s, "status")
     assert f"pid {s.pid}, serving" in text and "6 answered: 5 2xx" in text and str(s.children()[0]) in text
 
@@ -177,12 +179,23 @@ def test_counts_outlive_workers_and_reloads(server):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: status(s)["events"]["workers_crashed"] == 2, "both are seen to have ended")
     assert status(s)["counters"]["requests"] == 20
+    s.ready_workers(2)
+    assert "2 workers crashed\n" in ask(s, "status")
     assert "Reloaded: generation 2" in ask(s, "reload")
     wait_until(lambda: len(status(s)["workers"]) == 2, "the old ones are gone")
     assert s.get("/").status == 200
     wait_until(lambda: status(s)["counters"]["requests"] == 21, "the last one is counted, too")
     assert status(s)["events"]["reloads"] == 1
     assert [w["generation"] for w in status(s)["workers"]] == [2, 2]
+
+
+def test_workers_that_hang_are_counted(server):
+    s = server("probe:app", "--timeout", "1")
+    s.tracebacks_expected = True  # of the call that is broken off
+    reply = s.background("get", "/wait?file=never")
+    wait_until(lambda: status(s)["events"]["workers_timed_out"] == 1, "its time is over")
+    assert reply.result().status == 504
+    wait_until(lambda: "1 timed out\n" in ctl(s, "status").out, "status tells it")
 
 
 def test_killed_worker_leaves_its_request_in_the_log(server):
