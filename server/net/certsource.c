@@ -90,6 +90,7 @@ static int check_given(const struct certsource *s, const char *path, const struc
         cert_say(error, "'", path, "' holds no certificate in PEM format");
         if (f->der) {
             cert_say(error, "; it looks like DER: convert it by openssl x509 -inform der -in ", path, " -out NEWFILE");
+            cert_say(error, ", or if it is PKCS#12 by openssl pkcs12 -nodes -in ", path, " -out NEWFILE");
         } else {
             buf_puts(error, "; name one that has a line -----BEGIN CERTIFICATE-----");
         }

@@ -100,6 +100,10 @@ static void note_fault(struct pemfile *f, const char *data, size_t begin, size_t
 
 int pemfile_parse(struct pemfile *f, const void *data, size_t len)
 {
+    if (len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) { /* an editor's mark of UTF-8, before the first block */
+        data = (const char *)data + 3;
+        len -= 3;
+    }
     BIO *bio = len <= INT_MAX ? BIO_new_mem_buf(data, (int)len) : NULL;
     int r = bio ? 0 : -ENOMEM;
     bool more = true;

@@ -85,6 +85,8 @@ static int make_files(void **state)
         "fifo");
     run("sed 's/^MII...../*******/' cert.pem >garbled.pem; sed 's/^MII...../*******/' key.pem >garbledkey.pem");
     run("head -n 5 cert.pem >half.pem; head -n 5 key.pem >halfkey.pem; head -c 2000000 /dev/zero >huge.pem");
+    run("(printf '\\357\\273\\277'; cat cert.pem) >mark.pem; (openssl ecparam -name prime256v1; cat eckey.pem) "
+        ">params.pem");
     run("cp key.pem secret.pem; cp cert.pem secretcert.pem; chmod 644 key.pem; chmod 0 secret.pem secretcert.pem");
     redate("cert.pem", "key.pem", "stale.pem", -7200, -3600);
     redate("cert.pem", "key.pem", "early.pem", 3600, 7200);
@@ -233,12 +235,13 @@ static void test_good_files_of_every_kind_are_taken_without_a_word(void **state)
     static const struct {
         const char *cert, *key;
     } table[] = {
-        {"cert.pem", "key.pem"},  {"eccert.pem", "eckey.pem"},   {"both.pem", NULL}, {"both.pem", "key.pem"},
-        {"certsonly", "key.pem"}, {"certsonly", "keysonly"},     {"bot*", NULL},     {"certsonly/*", "keysonly/?"},
-        {"cert.pem", "keysonly"}, {"./certsonly/a", "keysonly"}, {"both.pem", "."}};
+        {"cert.pem", "key.pem"},  {"eccert.pem", "eckey.pem"},   {"both.pem", NULL},      {"both.pem", "key.pem"},
+        {"certsonly", "key.pem"}, {"certsonly", "keysonly"},     {"bot*", NULL},          {"certsonly/*", "keysonly/?"},
+        {"cert.pem", "keysonly"}, {"./certsonly/a", "keysonly"}, {"mark.pem", "key.pem"}, {"eccert.pem", "params.pem"},
+        {"both.pem", "."}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         certs_destroy(load(table[i].cert, table[i].key, NULL, NULL));
-        if (i < 10) { /* the last has all that the other tests use */
+        if (i < 12) { /* the last has all that the other tests use */
             assert_string_equal(warnings.data, "");
         }
     }
