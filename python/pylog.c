@@ -154,6 +154,10 @@ static int make(const char *which, bool divert)
     if (divert) {
         free(writer.access_format);
         writer.access_format = format_of_module();
+        if (!writer.access_format) {
+            PyErr_NoMemory();
+            return -1;
+        }
         writer.level = level <= 10   ? LOG_LEVEL_DEBUG
                        : level >= 50 ? LOG_LEVEL_CRITICAL
                                      : (enum log_level)((level - 1) / 10);
