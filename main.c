@@ -33,6 +33,7 @@
 #include "server/process/hooks.h"
 #include "server/process/logrotate.h"
 #include "server/process/master.h"
+#include "server/process/pidfile.h"
 #include "server/process/preload.h"
 #include "server/process/reexec.h"
 #include "server/process/reload.h"

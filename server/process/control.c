@@ -19,6 +19,7 @@
 #include "server/process/commands.h"
 #include "server/process/daemon.h"
 #include "server/process/news.h"
+#include "server/process/pidfile.h"
 #include "server/process/reexec.h"
 
 #define LINE_MAX_LEN 4095

@@ -1,4 +1,4 @@
-/* daemon.h - what a Unix daemon does to its process: title, pid file, user, detaching, standard streams. */
+/* daemon.h - what a Unix daemon does to its process: title, user, detaching, standard streams. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,25 +30,9 @@ void title_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* struct launch's `program` for this argv[0]. Owned by the caller. NULL when memory is short. */
 char *program_path(const char *argv0);
 
-/* --- Pid file ------------------------------------------------------------------------------------------------------
- * "PID\n", mode 0644, written under another name and renamed; locked for life, so that a recycled pid cannot block a
- * start: a file that nobody has locked is stale, whatever number it holds. On file systems without locks it is stale
- * when no process of that number runs our program. */
-struct pidfile;
-
-/* `old`: what pidfile_adopt gave, or NULL; taken over: kept when it is the same file, else removed. 0, or -errno with a
- * sentence in `error` (and then `old` was removed too). -EWOULDBLOCK: another process has it; *other (NULL: nobody
- * asks) is the pid that it wrote, 0 when it has not yet. */
-int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, long *other, struct buf *error);
-void pidfile_refresh(const struct pidfile *p); /* our pid has changed since: we have forked; NULL is fine */
-/* In the next image of the master: takes over the locked descriptor, copies the path. NULL when memory is short. */
-struct pidfile *pidfile_adopt(int fd, const char *path);
-/* Renames it: `suffix` falls off the end of its path. 0, or -1 with a sentence, and then it stays what it was. */
-int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error);
-int pidfile_fd(const struct pidfile *p);           /* borrowed; close-on-exec; -1 for NULL */
-const char *pidfile_path(const struct pidfile *p); /* borrowed; absolute; NULL for NULL */
-void pidfile_remove(struct pidfile *p);            /* unlinks it if it is still ours, frees; NULL is fine */
-void pidfile_forget(struct pidfile *p);            /* frees only: for a child of the owner; NULL is fine */
+/* $PWD where it names the current directory, so that a symlinked path survives; else its real path. Owned by the
+ * caller. NULL when memory is short. */
+char *current_directory(void);
 
 /* --- Detaching -----------------------------------------------------------------------------------------------------
  * The caller goes on as a daemon: another process, in a session of its own, a child of init. The process that called

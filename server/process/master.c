@@ -26,6 +26,7 @@
 #include "server/process/master_inside.h"
 #include "server/process/news.h"
 #include "server/process/orders.h"
+#include "server/process/pidfile.h"
 #include "server/process/reexec.h"
 #include "server/process/renewal.h"
 #include "server/process/signals.h"

@@ -12,6 +12,7 @@
 #include "server/base/log.h"
 #include "server/net/listener.h"
 #include "server/process/daemon.h"
+#include "server/process/pidfile.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"
 

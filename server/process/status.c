@@ -15,6 +15,7 @@
 #include "server/process/daemon.h"
 #include "server/process/facts.h"
 #include "server/process/master_inside.h"
+#include "server/process/pidfile.h"
 #include "server/process/renewal.h"
 #include "server/process/statusjson.h"
 

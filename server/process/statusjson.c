@@ -17,6 +17,7 @@
 #include "server/process/daemon.h"
 #include "server/process/facts.h"
 #include "server/process/master_inside.h"
+#include "server/process/pidfile.h"
 #include "server/process/renewal.h"
 
 static const double SHARES[] = {0.5, 0.9, 0.99, 0.999};

@@ -20,6 +20,7 @@
 
 #include "server/base/buf.h"
 #include "server/process/daemon.h"
+#include "server/process/pidfile.h"
 
 static const struct launch *launch;
 
