@@ -544,6 +544,10 @@ static struct exchange *stand_in(struct http1 *h, const struct exchange *x, int 
     y->request = x->request;
     y->peer = x->peer;
     y->started_us = x->started_us;
+    y->ready_us = x->ready_us;
+    y->answered_us = x->answered_us;
+    y->bytes_in = x->bytes_in;
+    y->nth = x->nth;
     y->response.to_head = x->response.to_head;
     if (x->response.head_sent) { /* what it says does not change any more */
         y->response.status = x->response.status;
@@ -565,9 +569,6 @@ static void swap(struct http1 *h, struct http1 *holder, struct exchange *y)
     x->protocol = holder;
     y->request = (struct request){.major = x->request.major, .minor = x->request.minor}; /* x may go before it */
     y->peer = conn_peer(h->conn);
-    y->nth = x->nth;
-    y->bytes_in = x->bytes_in;
-    y->ready_us = x->ready_us;
     h->x = y;
     h->released = true;
     end_after_answer(h);

@@ -193,6 +193,14 @@ def test_every_refusal_has_a_line(server):
 
 
 @ours
+def test_request_that_hangs_has_a_line(server):
+    s = server("probe:app", "--access-logformat", "%(s)s %(r)s %(conn_requests)s", "--timeout", "2")
+    s.tracebacks_expected = True  # where it hangs
+    assert s.get("/pid?sleep=60").status == 504
+    assert [line.decode() for line in lines_of(s, 1)] == ["504 GET /pid?sleep=60 HTTP/1.1 1"]
+
+
+@ours
 def test_clients_that_leave_have_a_line(server):
     s = server("probe:app", "--access-logformat", "%(s)s %(r)s %(bytes_in)s")
     with s.connect() as c:
