@@ -5,7 +5,6 @@ them through. The others are served with the validator around them by `validated
 
 import gzip
 import io
-import json
 import os
 import random
 import sys
@@ -13,6 +12,8 @@ import tempfile
 import threading
 from urllib.parse import parse_qs
 from wsgiref.validate import validator
+
+from threaded import answer, note
 
 HERE = os.getcwd()
 TEXT = [("Content-Type", "text/plain")]
@@ -24,17 +25,6 @@ def app(environ, start_response):
 
 
 validated = validator(app)
-
-
-def note(file, text):
-    with open(os.path.join(HERE, file), "a") as f:
-        f.write(text + "\n")
-
-
-def answer(start_response, value):
-    body = json.dumps(value).encode()
-    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
 
 
 # environ and its streams.

@@ -280,6 +280,10 @@ def test_close_is_called_once(site, kind):
         site.get(f"/closing?name={name}&kind={kind}")
     except Broken:
         assert kind == "fails"
+    assert_closed_once(site, name)
+
+
+def assert_closed_once(site, name):
     wait_until(lambda: lines(site, "closed.txt", name), "it was closed")
     site.get("/own_environ")
     assert lines(site, "closed.txt", name) == 1
@@ -292,9 +296,7 @@ def test_close_is_called_once_after_a_fault(site, kind):
         site.get(f"/closing_and?name={name}&kind={kind}")
     except Broken:
         assert kind == "too_short"
-    wait_until(lambda: lines(site, "closed.txt", name), "it was closed")
-    site.get("/own_environ")
-    assert lines(site, "closed.txt", name) == 1
+    assert_closed_once(site, name)
 
 
 def test_close_is_called_once_when_the_client_leaves(site):
@@ -302,9 +304,7 @@ def test_close_is_called_once_when_the_client_leaves(site):
         c.send(encode("GET", "/closing?name=once_left&kind=endless"))
         c.head()
         c.chunk()
-    wait_until(lambda: lines(site, "closed.txt", "once_left"), "it was closed")
-    site.get("/own_environ")
-    assert lines(site, "closed.txt", "once_left") == 1
+    assert_closed_once(site, "once_left")
 
 
 @ours
