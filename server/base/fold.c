@@ -1,6 +1,7 @@
 /* fold.c - equal lines in quick succession: the first ones pass, the others are counted. */
 #include "server/base/fold.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -47,6 +48,7 @@ static bool take_lock(struct fold *f, uint64_t now)
         if ((taken == 0 || gone) && atomic_compare_exchange_strong(&f->lock, &taken, now)) {
             return true;
         }
+        sched_yield(); /* who has it may be waiting for a processor */
     }
     return false;
 }

@@ -1,6 +1,7 @@
 /* tickets.c - the keys of session tickets, in a page that all workers share. */
 #include "server/net/tickets.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -205,6 +206,7 @@ int tickets_create(struct tickets **out, const char *file, int fd, struct buf *e
     if (r < 0) {
         buf_printf(error, "the keys of session tickets cannot be made: %s", strerror(-r));
     } else if (file) {
+        assert(t->page);
         r = read_file(t, error);
     }
     if (r < 0) {

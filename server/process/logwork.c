@@ -192,7 +192,7 @@ static int make_result(const char *tmp, const struct stat *st)
 
 static int start_compressing(struct logwork *w, const char *path, const char *raw, uint64_t now)
 {
-    struct stat st;
+    struct stat st = {0};
     char *tmp = joined(path, w->end, OLDLOG_TMP);
     int from = tmp ? take_alone(raw, &st) : -ENOMEM;
     int to = from < 0 ? from : make_result(tmp, &st);

@@ -103,7 +103,7 @@ int oldlogs_list(struct oldlogs *o, const char *path)
     DIR *d = folder ? opendir(folder) : NULL;
     int r = folder ? (d ? 0 : -errno) : -ENOMEM;
     const struct dirent *e;
-    while (r == 0 && (e = readdir(d))) {
+    while (d && r == 0 && (e = readdir(d))) {
         struct stat st;
         const char *stamp = stamp_in(e->d_name, base);
         if (stamp && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {

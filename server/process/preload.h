@@ -16,7 +16,7 @@ struct preload_finding {
 
 /* Calls `load` in a child, for `seconds` at the longest, or until a signal that ends the server is pending. 0 or
  * -errno. Interpreter held. */
-int preload_try(struct hooks *hooks, int (*load)(void *arg), void *arg, int seconds, struct preload_finding *out);
+int preload_try(struct hooks *hooks, int (*load)(void *arg), void *arg, int seconds, struct preload_finding *f);
 
 unsigned preload_threads(void); /* of this process */
 

@@ -378,6 +378,7 @@ static int read_file(int fd, char **text)
     }
     if (pread(fd, *text, (size_t)st.st_size, 0) != st.st_size) {
         free(*text);
+        *text = NULL;
         return -EIO;
     }
     return 0;
@@ -457,6 +458,7 @@ int reexec_again(const struct launch *l, const struct handover *h)
     int r = read_file(h->fd, &text);
     struct handover *all = r == 0 ? malloc(sizeof(*all)) : NULL;
     if (all) {
+        assert(text);
         handover_init(all);
         r = read_text(all, text);
         if (r == 0) {

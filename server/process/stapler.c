@@ -34,7 +34,6 @@ struct entry {           /* one certificate that names a responder */
     char *responder;     /* owned */
     uint64_t ask_us;     /* not before */
     unsigned retry_s;
-    bool seen; /* it still serves */
 };
 
 struct stapler {
@@ -97,54 +96,51 @@ void stapler_destroy(struct stapler *s)
 
 /* Which certificates serve now */
 
-static struct entry *entry_of(struct stapler *s, const X509 *cert)
+/* The entry of this certificate, which is taken out of the list. False: there is none. */
+static bool take(struct stapler *s, const X509 *cert, struct entry *out)
 {
     for (size_t i = 0; i < s->n; i++) {
-        if (X509_cmp(s->list[i].cert, cert) == 0) {
-            return &s->list[i];
+        if (s->list[i].cert && X509_cmp(s->list[i].cert, cert) == 0) {
+            *out = s->list[i];
+            s->list[i] = (struct entry){0};
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
-static void add(struct stapler *s, const struct certpair *p)
+/* False: it names no responder, or memory is short, and the next look may have more luck. */
+static bool make(const struct certpair *p, struct entry *out)
 {
     X509 *issuer = p->chain ? sk_X509_value(p->chain, 0) : NULL;
     char *responder = issuer ? ocsp_responder(p->cert) : NULL;
-    struct entry *list = responder ? reallocarray(s->list, s->n + 1, sizeof(*list)) : NULL;
-    if (!list) {
-        free(responder); /* the next look may have more luck */
-        return;
+    if (!responder) {
+        return false;
     }
     X509_up_ref(p->cert);
     X509_up_ref(issuer);
-    s->list = list;
-    s->list[s->n++] =
-        (struct entry){.cert = p->cert, .issuer = issuer, .responder = responder, .retry_s = RETRY_MIN_S, .seen = true};
+    *out = (struct entry){.cert = p->cert, .issuer = issuer, .responder = responder, .retry_s = RETRY_MIN_S};
+    return true;
 }
 
 static void look(struct stapler *s)
 {
     const struct certs *certs = renewal_certs(s->renewal);
+    size_t n = 0, max = certs_count(certs);
+    struct entry *list = calloc(max + 1, sizeof(*list));
+    for (size_t i = 0; list && i < max; i++) {
+        const struct certpair *p = certs_pair(certs, i);
+        n += take(s, p->cert, &list[n]) || make(p, &list[n]);
+    }
+    if (!list) {
+        return;
+    }
     for (size_t i = 0; i < s->n; i++) {
-        s->list[i].seen = false;
+        entry_finish(&s->list[i]); /* of certificates that serve no more */
     }
-    for (size_t i = 0; i < certs_count(certs); i++) {
-        struct entry *e = entry_of(s, certs_pair(certs, i)->cert);
-        if (e) {
-            e->seen = true;
-        } else {
-            add(s, certs_pair(certs, i));
-        }
-    }
-    for (size_t i = 0; i < s->n;) {
-        if (s->list[i].seen) {
-            i++;
-        } else {
-            entry_finish(&s->list[i]);
-            s->list[i] = s->list[--s->n];
-        }
-    }
+    free(s->list);
+    s->list = list;
+    s->n = n;
 }
 
 /* Asking */

@@ -25,7 +25,7 @@ def name(text):
 
 def certificate(subject, issuer, key, signer, *extensions):
     cert = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-    cert = cert.serial_number(x509.random_serial_number()).not_valid_before(NOW - DAY).not_valid_after(NOW + 30 * DAY)
+    cert = cert.serial_number(x509.random_serial_number()).not_valid_before(NOW - DAY).not_valid_after(NOW + 90 * DAY)
     for extension in extensions:
         cert = cert.add_extension(extension, critical=False)
     return cert.sign(signer, hashes.SHA256())
