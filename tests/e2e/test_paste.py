@@ -100,8 +100,8 @@ def test_file_that_configures_logging(pasted, folder):
         (["--paste", "site.ini", "--check-config"], "pip install PasteDeploy"),
     ],
 )
-def test_what_is_missing_is_told(folder, args, says):
+def test_what_is_missing_is_told(folder, tmp_path, args, says):
     (folder / "site.ini").write_text(INI)
-    env = environment(VIRTUAL_ENV=str(venvs.frameworks(venvs.linked_python())))
+    env = environment(VIRTUAL_ENV=str(venvs.make_venv(venvs.linked_python(), tmp_path / "bare")))
     done = run(*args, cwd=folder, env=env)
     assert done.returncode == 1 and re.search(says, done.stderr), done.stderr
