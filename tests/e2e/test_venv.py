@@ -28,7 +28,7 @@ def python_says(python, folder, env):
 def compare(server, folder, python, env, **options):
     folder_with_apps(folder)
     shown = json.loads(server("probe:app", folder=folder, env=env, **options).get("/interpreter").text)
-    assert shown == python_says(python, folder, env)
+    assert shown == python_says(python, folder, {**env, "HOME": str(folder)})  # as the server was started
     return shown
 
 
