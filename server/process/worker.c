@@ -458,6 +458,15 @@ static void settle_log(struct worker *w)
     }
 }
 
+static void show_connections(struct worker *w)
+{
+    const struct conns *cs = &w->conns;
+    slot_set(w->slot, GAUGE_connections, cs->count);
+    slot_set_count(w->slot, COUNT_accepted, cs->accepted);
+    slot_set_count(w->slot, COUNT_handshakes, cs->handshakes);
+    slot_set_count(w->slot, COUNT_handshakes_failed, cs->handshakes_failed);
+}
+
 /* What is to be done after each turn of the loop. */
 static void settle(struct worker *w)
 {
@@ -467,11 +476,7 @@ static void settle(struct worker *w)
     if (w->hung) {
         tend_hung(w);
     }
-    const struct conns *cs = &w->conns;
-    slot_set(w->slot, GAUGE_connections, cs->count);
-    slot_set_count(w->slot, COUNT_accepted, cs->accepted);
-    slot_set_count(w->slot, COUNT_handshakes, cs->handshakes);
-    slot_set_count(w->slot, COUNT_handshakes_failed, cs->handshakes_failed);
+    show_connections(w);
 }
 
 /* The standby thread's turn: the network alone. */
@@ -500,6 +505,7 @@ static void turn(struct worker *w)
         inline_detach(&w->executor); /* the thread is about to wait: others may run Python meanwhile */
     }
     uv_run(&w->loop, work ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    show_connections(w); /* before a call that may take long */
     if (w->pool) {
         pool_tend(w->pool);
         if (!pool_is_idle(w->pool)) {
