@@ -230,7 +230,8 @@ static void look(struct renewal *r, uint64_t now_us)
 {
     time_t now = time(NULL);
     uint64_t print = certload_print(&r->from);
-    r->look_us = now_us + (r->watch && watch_fd(r->watch) >= 0 ? GLANCE_US : LOOK_US);
+    bool told = r->watch && watch_fd(r->watch) >= 0 && !is_in_trouble(r); /* a folder that is gone tells nothing */
+    r->look_us = now_us + (told ? GLANCE_US : LOOK_US);
     if (print != r->print && print != r->changed && (!r->changed || now_us < r->since_us + PATIENCE_US)) {
         r->since_us = r->changed ? r->since_us : now_us;
         r->changed = print;

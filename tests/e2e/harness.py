@@ -52,7 +52,7 @@ def environment(**changes):
     env = {k: v for k, v in os.environ.items() if k not in STRAY_VARIABLES}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     # Set here and not by the caller, so that a plain `pytest` is right for every kind of build.
-    sanitizers = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    sanitizers = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:use_sigaltstack=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
     suppressions = TESTS / "lsan.supp"
     if suppressions.exists():
         sanitizers["LSAN_OPTIONS"] = f"suppressions={suppressions}:print_suppressions=0"

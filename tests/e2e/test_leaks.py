@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import THREADED, ours, wait_until
+from harness import BINARY, THREADED, ours, wait_until
 from wire import Broken, encode
 
 pytestmark = ours
@@ -74,6 +74,10 @@ def send(site, kind, count):
                 assert c.reply(method).status in (200, 400, 500)
 
 
+# The address sanitizer keeps what was freed for a while: 256 MiB of it.
+RESIDENT_KIB = (1 << 19) if "asan" in BINARY else 4096
+
+
 def held(site):
     with site.connect() as c:
         for _ in range(20):  # every thread has its own small change
@@ -91,9 +95,9 @@ def test_nothing_is_left_of(site, kind):
 
     def little():  # what is still on its way goes in a moment, a leak never
         more[:] = [a - b for a, b in zip(held(site), before)]
-        return more[0] < 200 + COUNT / 50 and more[1] < 20 + COUNT / 50 and more[2] < 4096
+        return more[0] < 300 + COUNT / 50 and more[1] < 20 + COUNT / 50 and more[2] < RESIDENT_KIB
 
     try:
-        wait_until(little, "it is gone", 10)
+        wait_until(little, "it is gone")
     finally:
         print(f"{kind}: {COUNT} requests, {more[0]:+} references or blocks, {more[1]:+} objects, {more[2]:+} KiB resident")
