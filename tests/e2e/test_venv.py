@@ -98,7 +98,7 @@ def test_without_a_venv_it_is_the_python_of_the_build(server, tmp_path):
     folder = folder_with_apps(tmp_path / "site")
     shown = json.loads(server("probe:app", folder=folder).get("/interpreter").text)
     assert os.path.samefile(shown["executable"], venvs.linked_python().executable)
-    assert shown == python_says(shown["executable"], folder, environment())
+    assert shown == python_says(shown["executable"], folder, {**environment(), "HOME": str(folder)})
 
 
 def test_pip_installed_module_can_be_run(served):
