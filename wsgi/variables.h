@@ -6,6 +6,7 @@
 
 struct exchange;
 
-/* Copies what x->wanted names out of `environ` into x->variables: any spelling of a name finds it, as in gunicorn; a
- * value that is no text is shown as str() has it. When memory is short there is nothing. No exception is left. */
-void variables_keep(struct exchange *x, PyObject *environ);
+/* Copies what x->wanted names out of environ, `dict`, into x->variables: any spelling of a name finds it, as in
+ * gunicorn; a value that is no text is shown as str() has it. When memory is short there is nothing. No exception is
+ * left. */
+void variables_keep(struct exchange *x, PyObject *dict);
