@@ -255,7 +255,10 @@ void scoreboard_vacate(struct scoreboard *sb, size_t i)
     }
     atomic_store(&s->busy_since_us, 0);
     atomic_store(&s->shown_version, 0);
-    atomic_store(&s->memory, 0);
+    memset(s->slow, 0, sizeof(s->slow));
+    atomic_store(&s->slow_from_us, 0);
+    atomic_store(&s->slow_until_us, 0);
+    atomic_store(&s->slow_version, 0); /* odd for ever, if the worker was killed while it wrote */
     atomic_store(&s->pid, 0);
     atomic_store(&s->state, SLOT_FREE);
 }

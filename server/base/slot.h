@@ -75,7 +75,6 @@ struct slot {
     _Alignas(64) _Atomic uint64_t spawned_us; /* clock_mono_us() */
     _Atomic unsigned age;                     /* counts the workers of this server, from 1 */
     _Atomic unsigned generation;              /* of the release that it runs */
-    _Atomic uint64_t memory; /* bytes, as the master has seen it last, whenever it looks; 0: it does not */
 };
 
 /* By the slot's worker, whose threads take turns. */

@@ -109,10 +109,6 @@ static void sample(struct master *m)
         if (all || (least && c->memory > least)) {
             c->memory = memory_pss(c->pid);
         }
-        struct slot *slot = children_slot(&m->children, c);
-        if (slot) {
-            atomic_store_explicit(&slot->memory, c->memory, memory_order_relaxed);
-        }
     }
     m->recycle.total = sum(m, all ? memory_pss(getpid()) : own);
     m->recycle.over_budget = all && m->recycle.total > s->memory_budget ? m->recycle.over_budget + 1 : 0;
