@@ -15,6 +15,7 @@
 #include "server/base/scoreboard.h"
 #include "server/exec/app.h"
 #include "server/exec/inline.h"
+#include "server/net/peer.h"
 
 #define EXCHANGES 4
 
@@ -126,6 +127,7 @@ static int begin(void **state)
 {
     (void)state;
     static const struct exchange_ops ops = {.flush = on_flush, .wants_more = on_wants_more, .done = on_done};
+    static const struct peer peer = {.addr = "192.0.2.1", .server_addr = ""};
     f = aligned_alloc(_Alignof(struct fixture), sizeof(*f)); /* a slot has a cache line of its own */
     if (!f) {
         return -1;
@@ -142,7 +144,8 @@ static int begin(void **state)
     for (size_t i = 0; i < EXCHANGES; i++) {
         exchange_init(&f->x[i]);
         f->x[i].ops = &ops;
-        f->x[i].peer_kept = true; /* nobody asks for it */
+        f->x[i].peer = &peer;
+        f->x[i].peer_kept = true; /* it stays: no copy is wanted */
         f->room[i] = 1000000;
         f->last[i] = APP_DONE;
     }
