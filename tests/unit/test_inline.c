@@ -36,6 +36,8 @@ struct fixture {
 
 static struct fixture *f; /* of the test that runs */
 
+static const struct peer PEER = {.addr = "192.0.2.1", .server_addr = ""};
+
 static void note(char what, const struct exchange *x)
 {
     size_t len = strlen(f->events);
@@ -117,6 +119,7 @@ static void on_done(struct exchange *x, bool ok)
         f->submit_when_done = NULL;
         if (next == x) { /* the same memory, another request */
             exchange_reset(x);
+            x->peer = &PEER;
             x->peer_kept = true;
         }
         exchange_submit(next, &f->e.base);
@@ -127,7 +130,6 @@ static int begin(void **state)
 {
     (void)state;
     static const struct exchange_ops ops = {.flush = on_flush, .wants_more = on_wants_more, .done = on_done};
-    static const struct peer peer = {.addr = "192.0.2.1", .server_addr = ""};
     f = aligned_alloc(_Alignof(struct fixture), sizeof(*f)); /* a slot has a cache line of its own */
     if (!f) {
         return -1;
@@ -144,7 +146,7 @@ static int begin(void **state)
     for (size_t i = 0; i < EXCHANGES; i++) {
         exchange_init(&f->x[i]);
         f->x[i].ops = &ops;
-        f->x[i].peer = &peer;
+        f->x[i].peer = &PEER;
         f->x[i].peer_kept = true; /* it stays: no copy is wanted */
         f->room[i] = 1000000;
         f->last[i] = APP_DONE;
