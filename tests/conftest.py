@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,18 @@ import pytest
 
 import harness
 import venvs
-from harness import EXTRA_ARGS, IS_GUNICORN, REPO, SLOW, Certificate, Server, environment, folder_with_apps
+from harness import (
+    APPS,
+    EXTRA_ARGS,
+    IS_GUNICORN,
+    REPO,
+    SANITIZED,
+    SLOW,
+    Certificate,
+    Server,
+    environment,
+    folder_with_apps,
+)
 
 
 def pytest_configure():
@@ -67,6 +79,16 @@ def server(tmp_path):
 @pytest.fixture(scope="module")
 def module_server(tmp_path_factory):
     yield from start_in(lambda: tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def shortage(tmp_path_factory):
+    """Environment variables with which files in the server's folder say what is short."""
+    if not shutil.which("cc") or SANITIZED:
+        pytest.skip("no C compiler, or a sanitizer, which must be loaded first")
+    library = tmp_path_factory.mktemp("shortage") / "shortage.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, APPS / "shortage.c", "-ldl"], check=True)
+    return environment(LD_PRELOAD=str(library))
 
 
 @pytest.fixture(scope="session")

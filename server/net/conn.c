@@ -358,7 +358,7 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
     c->all = cs;
     c->peer = *peer;
     c->peer.number = cs->accepted + 1;
-    if (tls && !(c->tls = tls_create(tls))) {
+    if (tls && !(c->tls = tls_create(tls, is_unix ? -1 : fd))) {
         close(fd);
         free(c);
         return r;

@@ -39,11 +39,17 @@ void conn_drop_cipher(struct conn *c)
     c->cipher_sent = 0;
 }
 
+/* By us: by the kernel (kTLS) is as in the clear. */
+static bool is_encrypted(const struct conn *c)
+{
+    return c->tls && !tls_in_kernel(c->tls);
+}
+
 /* From chunks or queue to the socket, as far as it goes: see send.h. */
 static int send_now(struct conn *c, struct chunk *v, size_t *i, size_t n)
 {
     struct conns *cs = c->all;
-    if (!c->tls) {
+    if (!is_encrypted(c)) {
         return send_plain(&c->u.stream, v, i, n);
     }
     if (!c->cipher.data) {
@@ -67,7 +73,7 @@ static void on_written(uv_write_t *req, int status)
         return; /* the writer is freed with the conn */
     }
     c->writer = NULL;
-    if (c->tls) {
+    if (is_encrypted(c)) {
         c->cipher_sent = c->cipher.len; /* all of it was in the write */
         conn_drop_cipher(c);
     } else if (w->file_bytes > 0) {
@@ -88,14 +94,14 @@ int conn_start_writer(struct conn *c)
 {
     struct chunkq *q = &c->queue;
     const struct chunk *first = chunkq_is_empty(q) ? NULL : &q->v[q->head];
-    bool file = !c->tls && first && first->fd >= 0;
+    bool file = !is_encrypted(c) && first && first->fd >= 0;
     struct writer *w = malloc(sizeof(*w) + (file ? CONN_PIECE : 0));
     if (!w) {
         return -ENOMEM;
     }
     w->file_bytes = 0;
     w->n_bufs = 0;
-    if (c->tls) {
+    if (is_encrypted(c)) {
         w->bufs[w->n_bufs++] =
             (uv_buf_t){.base = c->cipher.data + c->cipher_sent, .len = c->cipher.len - c->cipher_sent};
     } else if (file) {
@@ -123,6 +129,17 @@ int conn_start_writer(struct conn *c)
     c->writing_since = uv_now(c->all->loop);
     c->writing_size = uv_stream_get_write_queue_size(&c->u.stream);
     return 0;
+}
+
+/* Close_notify, once. 0; -EAGAIN: a writer is needed for it, or, where the kernel encrypts, patience; or -errno. */
+static int say_goodbye(struct conn *c)
+{
+    if (c->notified || !c->tls) {
+        return 0;
+    }
+    int r = tls_close(c->tls, &c->cipher);
+    c->notified = r == 0;
+    return r == 0 ? send_cipher(&c->u.stream, &c->cipher, &c->cipher_sent) : r;
 }
 
 /* All that was queued is sent, and no more will come: says goodbye. */
@@ -163,10 +180,12 @@ void conn_flush(struct conn *c)
             q->bytes += q->v[k].len;
         }
     }
-    if (r == 0 && c->state == CONN_CLOSING && c->tls && !c->notified) {
-        c->notified = true;
-        tls_close(c->tls, &c->cipher);
-        r = send_cipher(&c->u.stream, &c->cipher, &c->cipher_sent);
+    if (r == 0 && c->state == CONN_CLOSING) {
+        r = say_goodbye(c);
+        if (r == UV_EAGAIN && tls_in_kernel(c->tls)) {
+            c->deadline = c->deadline ? c->deadline : uv_now(c->all->loop) + c->all->limits.linger_ms;
+            return; /* the sweep tries again */
+        }
     }
     if (r == UV_EAGAIN) {
         r = conn_start_writer(c);

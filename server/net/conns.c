@@ -41,6 +41,8 @@ static void on_sweep(uv_timer_t *timer)
                 c->refused = 408;
                 conn_finish(c);
             }
+        } else if (c->state == CONN_CLOSING && !c->writer) {
+            conn_flush(c); /* it waits for room to say goodbye */
         }
     }
     trouble_tell(&cs->trouble, now);

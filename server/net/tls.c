@@ -12,6 +12,7 @@
 #include "server/net/certs.h"
 #include "server/net/clientauth.h"
 #include "server/net/clientcert.h"
+#include "server/net/ktls.h"
 #include "server/net/staples.h"
 #include "server/net/tickets.h"
 
@@ -35,6 +36,7 @@ struct tls_context {
     struct clientauth *auth; /* owned; NULL: clients show no certificates */
     struct staples *staples; /* owned */
     struct tickets *tickets; /* borrowed; NULL: OpenSSL has its own keys */
+    bool ktls;               /* the kernel encrypts what can be sent by it */
 };
 
 struct tls {
@@ -42,6 +44,8 @@ struct tls {
     const char *in; /* borrowed: what tls_input handed over and was not taken yet */
     size_t in_len;
     struct buf *out; /* borrowed during a call */
+    BIO *socket;     /* owned; what OpenSSL writes goes there, not to `out`, so that the kernel can take over from it */
+    bool in_kernel;  /* it has: what is sent is plaintext */
     bool no_memory;  /* `out` could not grow in this call */
     char error[160];
 };
@@ -63,11 +67,36 @@ static int on_bio_read(BIO *bio, char *dst, size_t max, size_t *done)
     return 1;
 }
 
+/* As much as the socket takes. While the kernel has no keys, the rest goes the long way, and it will not get any: it
+ * would encrypt what `out` holds once more. */
+static int write_to_socket(struct tls *t, BIO *bio, const char *data, size_t len, size_t *done)
+{
+    int ok = BIO_write_ex(t->socket, data, len, done);
+    if (t->in_kernel && !ok && BIO_should_retry(t->socket)) {
+        BIO_set_retry_write(bio);
+        return -1; /* SSL_shutdown does not see a 0 */
+    }
+    if (!t->in_kernel && (!ok || *done < len)) {
+        *done = ok ? *done : 0;
+        BIO_free(t->socket);
+        t->socket = NULL;
+        ok = 1;
+    }
+    return ok;
+}
+
 static int on_bio_write(BIO *bio, const char *data, size_t len, size_t *done)
 {
     struct tls *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    if (!t->out || buf_append(t->out, data, len) < 0) {
+    *done = 0;
+    if (t->socket) {
+        int ok = write_to_socket(t, bio, data, len, done);
+        if (t->socket) {
+            return ok;
+        }
+    }
+    if (!t->out || buf_append(t->out, data + *done, len - *done) < 0) {
         t->no_memory = true;
         return 0;
     }
@@ -75,10 +104,35 @@ static int on_bio_write(BIO *bio, const char *data, size_t len, size_t *done)
     return 1;
 }
 
+/* OpenSSL has keys for the kernel. */
+static long begin_in_kernel(struct tls *t, long sending, void *keys)
+{
+    if (sending && t->socket && !t->in_kernel) {
+        int fd;
+        t->in_kernel =
+            BIO_get_fd(t->socket, &fd) >= 0 && ktls_prepare(fd) && BIO_ctrl(t->socket, KTLS_BEGIN, sending, keys) > 0;
+        return t->in_kernel;
+    }
+    return 0;
+}
+
 static long on_bio_ctrl(BIO *bio, int command, long number, void *pointer)
 {
-    (void)bio, (void)number, (void)pointer;
-    return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP;
+    struct tls *t = BIO_get_data(bio);
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+    case BIO_CTRL_DUP:
+        return 1;
+    case KTLS_BEGIN:
+        return begin_in_kernel(t, number, pointer);
+    case BIO_CTRL_GET_KTLS_SEND:
+        return t->in_kernel;
+    case KTLS_RECORD_TYPE:
+    case KTLS_CLEAR_TYPE:
+        return t->in_kernel ? BIO_ctrl(t->socket, command, number, pointer) : 0;
+    default:
+        return 0;
+    }
 }
 
 /* Reads from tls->in, writes to tls->out. Made once and kept: connections may outlive the context that made them. NULL
@@ -151,7 +205,7 @@ static SSL_CTX *make_ssl_ctx(const struct tls_context *ctx, struct buf *error)
         SSL_CTX_free(ssl);
         return NULL;
     }
-    SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | (ctx->ktls ? SSL_OP_ENABLE_KTLS : 0));
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* Tickets instead of a cache: their keys are shared (tickets.h), so they are good in every worker. */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
@@ -219,6 +273,7 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
         return -1;
     }
     ctx->settings = s;
+    ctx->ktls = strcmp(s->ktls, "off") != 0 && ktls_is_offered();
     int r = staples_create(&ctx->staples);
     if (r < 0) {
         buf_printf(error, "memory for OCSP answers cannot be had: %s", strerror(-r));
@@ -262,7 +317,7 @@ void tls_context_destroy(struct tls_context *ctx)
 
 /* One connection */
 
-struct tls *tls_create(struct tls_context *ctx)
+struct tls *tls_create(struct tls_context *ctx, int fd)
 {
     struct tls *t = calloc(1, sizeof(*t));
     if (!t) {
@@ -270,6 +325,10 @@ struct tls *tls_create(struct tls_context *ctx)
     }
     t->ssl = SSL_new(ctx->front);
     BIO *bio = BIO_new(bio_method());
+    t->socket = ctx->ktls && fd >= 0 ? BIO_new(BIO_s_socket()) : NULL; /* else it goes without */
+    if (t->socket) {
+        BIO_set_fd(t->socket, fd, BIO_NOCLOSE);
+    }
     if (!t->ssl || !bio) {
         BIO_free(bio);
         tls_destroy(t);
@@ -288,6 +347,7 @@ void tls_destroy(struct tls *t)
 {
     if (t) {
         SSL_free(t->ssl);
+        BIO_free(t->socket);
         free(t);
     }
 }
@@ -316,6 +376,9 @@ static int failure(struct tls *t, int r)
     }
     if (why == SSL_ERROR_WANT_READ) {
         return -EAGAIN;
+    }
+    if (why == SSL_ERROR_WANT_WRITE) {
+        return -ENOBUFS;
     }
     const char *text = last_reason();
     strncpy(t->error, text, sizeof(t->error) - 1);
@@ -358,14 +421,22 @@ int tls_write(struct tls *t, const char *data, size_t len, struct buf *out)
     return r;
 }
 
-void tls_close(struct tls *t, struct buf *out)
+int tls_close(struct tls *t, struct buf *out)
 {
+    int r = 0;
     if (SSL_is_init_finished(t->ssl)) {
         begin(t, out);
-        SSL_shutdown(t->ssl);
+        int said = SSL_shutdown(t->ssl);
+        r = said < 0 && SSL_get_error(t->ssl, said) == SSL_ERROR_WANT_WRITE ? -EAGAIN : 0;
         t->out = NULL;
         ERR_clear_error();
     }
+    return r;
+}
+
+bool tls_in_kernel(const struct tls *t)
+{
+    return t->in_kernel;
 }
 
 const char *tls_version(const struct tls *t)

@@ -1,4 +1,4 @@
-/* tls.h - OpenSSL as a step: bytes in, bytes out, never a socket.
+/* tls.h - OpenSSL as a step: bytes in, bytes out, and never a socket, but where the kernel encrypts (kTLS).
  * A tls_context holds the settings and, for each host name, certificates; the master makes it before anything is bound,
  * and workers inherit it by fork, so that session tickets of one worker are good in all. A tls is one connection's
  * state. */
@@ -31,9 +31,10 @@ int tls_context_tickets(struct tls_context *ctx, struct tickets *tickets);
 struct staples *tls_context_staples(struct tls_context *ctx);
 void tls_context_destroy(struct tls_context *ctx); /* NULL is fine */
 
-/* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier,
- * on the same thread. */
-struct tls *tls_create(struct tls_context *ctx);
+/* One connection's state. NULL when memory is short. `ctx` may be destroyed earlier, on the same thread. `fd`: the TCP
+ * socket, or -1; borrowed, so that the kernel can be given the keys for what is sent, where it takes them. Until that
+ * is known, what OpenSSL has to say may go to the socket at once instead of to `out`. */
+struct tls *tls_create(struct tls_context *ctx, int fd);
 void tls_destroy(struct tls *t); /* NULL is fine */
 
 /* Hands ciphertext in. It is borrowed until tls_read has answered -EAGAIN (or failed): then it has been taken wholly.
@@ -41,16 +42,20 @@ void tls_destroy(struct tls *t); /* NULL is fine */
 void tls_input(struct tls *t, const char *data, size_t len);
 
 /* Plaintext out: how many bytes, 0 when the client has closed its side (close_notify), -EAGAIN when more input is
- * needed, -EPROTO when the connection is broken (tls_error says why), -ENOMEM. Also drives the handshake. Whatever is
- * to be sent because of it (handshake messages, alerts) is appended to `out`. */
+ * needed, -EPROTO when the connection is broken (tls_error says why), -ENOMEM, -ENOBUFS when OpenSSL has something to
+ * say and the socket is full. Also drives the handshake. Whatever is to be sent because of it (handshake messages,
+ * alerts) is appended to `out`. */
 ssize_t tls_read(struct tls *t, char *dst, size_t max, struct buf *out);
 
 /* Encrypts all of `data` into `out`; only after the handshake. 0, -EPROTO or -ENOMEM. */
 int tls_write(struct tls *t, const char *data, size_t len, struct buf *out);
 
-void tls_close(struct tls *t, struct buf *out); /* appends close_notify (RFC 8446 6.1) */
+/* Appends close_notify (RFC 8446 6.1). 0, or -EAGAIN: the kernel encrypts, and its socket is full; call it again. */
+int tls_close(struct tls *t, struct buf *out);
 
 bool tls_is_ready(const struct tls *t); /* the handshake is done */
+/* The kernel encrypts: from the handshake's end on, plaintext goes to the socket, and tls_write is not called. */
+bool tls_in_kernel(const struct tls *t);
 /* What was agreed on, once it is ready; static texts. */
 const char *tls_version(const struct tls *t);
 const char *tls_cipher(const struct tls *t);

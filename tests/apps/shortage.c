@@ -1,4 +1,4 @@
-/* shortage.c - preloaded into the server by test_limits.py: what is short is named by files in the current folder. */
+/* shortage.c - preloaded into the server by tests: what is short is named by files in the current folder. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static bool is_short(const char *name)
@@ -59,4 +60,16 @@ int flock(int fd, int operation)
         return -1;
     }
     return real(fd, operation);
+}
+
+/* A full socket, for what is not application data where the kernel encrypts: OpenSSL says which with control data. */
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    ssize_t (*real)(int, const struct msghdr *, int) =
+        (ssize_t(*)(int, const struct msghdr *, int))dlsym(RTLD_NEXT, "sendmsg");
+    if (message->msg_control && is_short("no-room")) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return real(fd, message, flags);
 }

@@ -22,6 +22,7 @@ REPO = TESTS.parent
 APPS = TESTS / "apps"
 BINARY = os.path.abspath(os.environ.get("CWSGI") or REPO / "build" / "cwsgi")
 IS_GUNICORN = os.path.basename(BINARY) == "gunicorn"
+SANITIZED = b"libasan" in subprocess.run(["ldd", BINARY], capture_output=True, check=False).stdout
 PRODUCT = "gunicorn" if IS_GUNICORN else "cwsgi"
 SLOW = float(os.environ.get("CWSGI_TEST_SLOW", "1"))
 BOUND = 30 * SLOW  # how long anything may take before it counts as hanging; no test is decided by it otherwise
@@ -93,6 +94,14 @@ def listening(port):
     entry = re.compile(rf"^\s*\d+: [0-9A-F]+:{port:04X} \S+ 0A ", re.MULTILINE)
     tables = [t for t in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if t.exists()]
     return any(entry.search(t.read_text()) for t in tables)
+
+
+def ipv6_or_skip():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("there is no IPv6 here")
 
 
 def processes():

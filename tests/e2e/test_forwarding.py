@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness import BOUND, environment, folder_with_apps, ours, run
+from harness import BOUND, environment, folder_with_apps, ipv6_or_skip, ours, run
 from wire import Connection, encode
 
 HERE = "127.0.0.1"
@@ -257,14 +257,6 @@ def test_clients_of_a_unix_socket_are_front_ends(server, tmp_path):
         }
         assert {k: got[k] for k in expected} == expected
     assert environ_over(s.connect(), f"{PROTO}: https")["wsgi.url_scheme"] == "http"
-
-
-def ipv6_or_skip():
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("there is no IPv6 here")
 
 
 @pytest.mark.parametrize(

@@ -4,26 +4,14 @@ with less, and says so."""
 import os
 import shutil
 import signal
-import subprocess
 
 import pytest
 
-from harness import APPS, BINARY, environment, ours, processes, run, wait_until
+from harness import BINARY, SANITIZED, environment, ours, processes, run, wait_until
 
 pytestmark = ours
 
-SANITIZED = b"libasan" in subprocess.run(["ldd", BINARY], capture_output=True, check=False).stdout
 plain = pytest.mark.skipif(SANITIZED, reason="a sanitizer needs more, and to be loaded first")
-
-
-@pytest.fixture(scope="module")
-def shortage(tmp_path_factory):
-    """Environment variables with which files in the server's folder say what is short."""
-    if not shutil.which("cc") or SANITIZED:
-        pytest.skip("no C compiler, or a sanitizer, which must be loaded first")
-    library = tmp_path_factory.mktemp("shortage") / "shortage.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, APPS / "shortage.c", "-ldl"], check=True)
-    return environment(LD_PRELOAD=str(library))
 
 
 def write(folder, name, text=""):

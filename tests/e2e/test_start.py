@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import BOUND, PRODUCT, Certificate, command, environment, free_port, ours, run
+from harness import BOUND, PRODUCT, Certificate, command, environment, free_port, ipv6_or_skip, ours, run
 
 NOTHING = {
     "broken.py": "import hello\n\ndef half(\n",
@@ -329,11 +329,7 @@ def test_unix_socket(server):
 
 
 def test_ipv6(server):
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("there is no IPv6 here")
+    ipv6_or_skip()
     s = server("hello:app", host="[::1]")
     with socket.create_connection(("::1", s.port), timeout=BOUND) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from harness import BOUND, environment, free_port, ours, run
+from harness import BOUND, environment, free_port, ipv6_or_skip, ours, run
 from wire import Connection, encode
 
 pytestmark = ours
@@ -77,6 +77,7 @@ def test_request_in_the_clear_that_leads_nowhere_is_refused(secure, request_in_t
 
 
 def test_plain_and_tls_in_one_server(server, certificate):
+    ipv6_or_skip()
     https = free_port()
     s = server("probe:app", "-b", f"https://127.0.0.1:{https}", "-b", "http://[::1]:0", "--certfile", certificate.cert,
                "--keyfile", certificate.key, host="http://127.0.0.1")  # fmt: skip

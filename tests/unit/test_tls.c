@@ -124,7 +124,7 @@ static void open_pair(struct pair *p, struct tls_context *ctx, size_t step)
 {
     *p = (struct pair){.step = step, .end = -EAGAIN};
     p->client_ctx = SSL_CTX_new(TLS_client_method());
-    p->server = tls_create(ctx);
+    p->server = tls_create(ctx, -1);
     assert_non_null(p->client_ctx);
     assert_non_null(p->server);
     SSL_CTX_set_security_level(p->client_ctx, 0); /* so that the client's scruples do not hide the server's */
