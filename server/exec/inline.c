@@ -179,6 +179,9 @@ static void step(struct inline_executor *e, struct exchange *x)
         }
         exchange_note(x, &x->begun_us);
         result = call(e, x, BEGIN);
+        if (result == APP_MORE) {
+            hold(e);
+        }
         if (result != APP_FAILED) { /* else what there is must not begin an answer that cannot be completed */
             exchange_send(x);
         }
@@ -194,8 +197,8 @@ static void step(struct inline_executor *e, struct exchange *x)
         }
         pieces++;
     }
-    let_go(e);
     if (result == APP_MORE && !x->aborted) {
+        let_go(e);
         if (exchange_wants_more(x)) {
             e->running = NULL;
             enqueue(&e->base, x);
@@ -203,6 +206,10 @@ static void step(struct inline_executor *e, struct exchange *x)
         return; /* otherwise `resume` comes when the client has caught up */
     }
     call(e, x, END);
+    if (result != APP_DONE) {
+        let_go(e);
+    }
+    e->holding = false; /* what is held goes out with the end */
     give_back(e, x, result == APP_DONE);
 }
 

@@ -2,7 +2,7 @@
 #include "server/http/framing.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "server/base/clock.h"
@@ -28,6 +28,18 @@ static char *put(char *p, struct str s)
     return p + s.len;
 }
 
+/* What printf would do, at a tenth of its cost. */
+static char *put_number(char *p, uint64_t number, unsigned base)
+{
+    char digits[20]; /* of 64 bits, in decimal */
+    char *first = digits + sizeof(digits);
+    do {
+        *--first = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number > 0);
+    return put(p, (struct str){first, (size_t)(digits + sizeof(digits) - first)});
+}
+
 bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
                   struct chunk *out)
 {
@@ -50,7 +62,8 @@ bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, con
     if (framing == FRAMING_CHUNKED) {
         p = put(p, STR("Transfer-Encoding: chunked\r\n"));
     } else if (r->content_length >= 0 && r->status != 204) { /* RFC 9110 8.6: never with 204 */
-        p += snprintf(p, 48, "Content-Length: %lld\r\n", (long long)r->content_length);
+        p = put(p, STR("Content-Length: "));
+        p = put(put_number(p, (uint64_t)r->content_length, 10), STR("\r\n"));
     }
     p = put(p, r->block);
     p = put(p, STR("\r\n"));
@@ -63,26 +76,22 @@ static struct chunk fixed(struct str s)
     return (struct chunk){.data = s.p, .len = s.len, .fd = -1};
 }
 
-int framing_body(struct exchange *x, enum framing framing, struct chunk *out, int max)
+int framing_body(struct chunkq *body, enum framing framing, struct chunk *out, int max)
 {
-    struct chunkq *q = &x->response.queue;
-    int n = 0;
-    while (!chunkq_is_empty(q) && n + FRAMING_PIECES <= max) {
-        if (framing != FRAMING_CHUNKED) {
-            out[n++] = chunkq_pop(q);
-            continue;
-        }
-        char *size = malloc(SIZE_LINE_MAX); /* not in the arena: a stream may go on for days */
-        if (!size) {
-            while (n > 0) {
-                chunk_release(&out[--n]);
-            }
-            return -ENOMEM;
-        }
-        struct chunk c = chunkq_pop(q);
-        int len = snprintf(size, SIZE_LINE_MAX, "%zx\r\n", c.len);
-        out[n++] = (struct chunk){.data = size, .len = (size_t)len, .fd = -1, .release = free, .owner = size};
-        out[n++] = c;
+    bool chunked = framing == FRAMING_CHUNKED && !chunkq_is_empty(body);
+    char *line = chunked ? malloc(SIZE_LINE_MAX) : NULL; /* not in the arena: a stream may go on for days */
+    if (chunked && !line) {
+        return -ENOMEM;
+    }
+    int n = chunked;
+    size_t len = 0;
+    while (!chunkq_is_empty(body) && n + chunked < max) {
+        out[n] = chunkq_pop(body);
+        len += out[n++].len;
+    }
+    if (chunked) {
+        char *end = put(put_number(line, len, 16), STR("\r\n"));
+        out[0] = (struct chunk){.data = line, .len = (size_t)(end - line), .fd = -1, .release = free, .owner = line};
         out[n++] = fixed(STR("\r\n"));
     }
     return n;

@@ -21,11 +21,9 @@ enum framing framing_of(const struct exchange *x);
 bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
                   struct chunk *out);
 
-#define FRAMING_PIECES 3 /* what one chunk of a body may become */
-
-/* Moves chunks of the body's queue into `out`, framed, as long as FRAMING_PIECES of the `max` places are left.
- * Returns how many places were filled, or -ENOMEM: then what was popped is released. */
-int framing_body(struct exchange *x, enum framing framing, struct chunk *out, int max);
+/* Moves chunks of a body into `out`, framed, as many as `max` places take (3 or more): all of them become one chunk on
+ * the wire. Returns how many places were filled, or -ENOMEM: then nothing was moved. None of `body` is empty. */
+int framing_body(struct chunkq *body, enum framing framing, struct chunk *out, int max);
 
 /* What ends a chunked body. */
 struct chunk framing_last(void);

@@ -22,6 +22,7 @@
 #define CROSSING_MS 1000      /* after an answer the next request may be on its way, and the answer itself, too */
 #define AHEAD_MAX (64 * 1024) /* bytes of later requests that we hold for a client */
 #define CHUNKS 64             /* pieces handed to the connection at once */
+#define HELD_MAX (64 * 1024)  /* bytes of small pieces that are gathered */
 
 enum phase {
     PHASE_IDLE, /* between requests */
@@ -51,6 +52,9 @@ struct http1 {
     uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
     uint64_t requests;                     /* so far */
     struct buf ahead;                      /* owned: bytes of later requests */
+    struct chunkq held;                    /* owned: of the answer, not framed yet */
+    bool holding;                          /* small pieces are gathered */
+    bool head_held;                        /* the first of `held` is the head */
     struct receiver *receiver;             /* arena of x: only while the request is coming; NULL after it */
 };
 
@@ -75,6 +79,7 @@ static void *on_open(void *context, struct conn *c)
 static void destroy(struct http1 *h)
 {
     buf_finish(&h->ahead);
+    chunkq_finish(&h->held);
     free(h);
 }
 
@@ -436,23 +441,27 @@ static bool make_head(struct http1 *h, struct chunk *out)
     return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, out);
 }
 
-/* Hands what the response holds to the connection. 0, or -ENOMEM: then what was popped is released. */
-static int send_response(struct http1 *h)
+/* Hands a part of the body to the connection, and with it what ends the answer, when that has come. 0, or -ENOMEM: then
+ * what was popped is released. */
+static int send_response(struct http1 *h, struct chunkq *body)
 {
     struct exchange *x = h->x;
     struct response *r = &x->response;
-    while (!chunkq_is_empty(&r->queue) || (r->finished && !h->answered)) {
+    while (!chunkq_is_empty(body) || (r->finished && !h->answered)) {
         struct chunk out[CHUNKS];
         int n = 0;
-        if (!r->head_sent && !make_head(h, &out[n++])) {
+        if (h->head_held) {
+            h->head_held = false;
+            out[n++] = chunkq_pop(body);
+        } else if (!r->head_sent && !make_head(h, &out[n++])) {
             return -ENOMEM;
         }
-        int framed = framing_body(x, h->framing, out + n, CHUNKS - n - 2);
+        int framed = framing_body(body, h->framing, out + n, CHUNKS - n - 2);
         if (framed < 0) {
             return framed;
         }
         n += framed;
-        if (r->finished && chunkq_is_empty(&r->queue)) {
+        if (r->finished && chunkq_is_empty(body)) {
             h->answered = true;
             if (h->framing == FRAMING_CHUNKED) {
                 out[n++] = framing_last();
@@ -465,13 +474,56 @@ static int send_response(struct http1 *h)
     return 0;
 }
 
+/* Takes over what the response holds; with the first of it the head is settled, as if it had been sent. 0 or -ENOMEM.
+ */
+static int gather(struct http1 *h)
+{
+    struct response *r = &h->x->response;
+    int result = 0;
+    while (!chunkq_is_empty(&r->queue) && result == 0) {
+        struct chunk c;
+        if (r->head_sent) {
+            c = chunkq_pop(&r->queue);
+        } else if (make_head(h, &c)) {
+            h->head_held = true;
+        } else {
+            return -ENOMEM;
+        }
+        result = chunkq_push(&h->held, &c);
+        if (result < 0) {
+            chunk_release(&c);
+        }
+    }
+    return result;
+}
+
+/* Sends what was gathered, and does not look at the response: the application may be at it. 0 or -ENOMEM. */
+static int let_go(struct http1 *h)
+{
+    h->holding = false;
+    int r = chunkq_is_empty(&h->held) ? 0 : send_response(h, &h->held);
+    chunkq_finish(&h->held);
+    return r;
+}
+
+/* Sends what was gathered and what the response holds. 0 or -ENOMEM. */
+static int send_all(struct http1 *h)
+{
+    h->holding = false;
+    if (chunkq_is_empty(&h->held)) {
+        return send_response(h, &h->x->response.queue);
+    }
+    int r = gather(h);
+    return r < 0 ? r : let_go(h);
+}
+
 /* Sends what the response holds. May close the connection. */
 static void flush(struct exchange *x)
 {
     struct http1 *h = x->protocol;
     if (h->phase == PHASE_GONE) {
         chunkq_drop(&x->response.queue);
-    } else if (send_response(h) < 0) {
+    } else if ((h->holding ? gather(h) : send_all(h)) < 0) {
         conn_abort(h->conn); /* no memory for the framing: the answer cannot go on */
     } else {
         go_on(h);
@@ -480,17 +532,20 @@ static void flush(struct exchange *x)
 
 static void hold(struct exchange *x, bool held)
 {
-    const struct http1 *h = x->protocol;
+    struct http1 *h = x->protocol;
     if (h->phase == PHASE_GONE) {
-        return;
+        chunkq_finish(&h->held);
+    } else if (held) {
+        h->holding = true;
+    } else if (let_go(h) < 0) {
+        conn_abort(h->conn);
     }
-    (held ? conn_hold : conn_let_go)(h->conn);
 }
 
 static bool wants_more(const struct exchange *x)
 {
     const struct http1 *h = x->protocol;
-    return h->phase != PHASE_GONE && conn_wants_more(h->conn);
+    return h->phase != PHASE_GONE && h->held.bytes < HELD_MAX && conn_wants_more(h->conn);
 }
 
 /* The executor gives the exchange back. */
@@ -507,6 +562,7 @@ static void done(struct exchange *x, bool ok)
         conn_abort(h->conn); /* the client must not take what it has for the whole */
         return;
     }
+    h->holding = false;
     if (!ok) {
         end_after_answer(h);
         if (response_refuse(&x->response, 500, "The application failed to answer this request") < 0) {

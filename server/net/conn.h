@@ -51,9 +51,6 @@ bool conn_broken(const struct conn *c); /* the socket has failed: nothing that i
  * them perhaps during this call. On failure of the socket the connection closes itself a little later (never
  * inside this call). The array is the caller's, and scratch afterwards. */
 void conn_send(struct conn *c, struct chunk *chunks, size_t n);
-/* While it is held, what conn_send gets is queued only: many small pieces then go out together when it is let go. */
-void conn_hold(struct conn *c);
-void conn_let_go(struct conn *c); /* may close the connection */
 /* May more be made for this client now? Yes while little waits for it, and for all clients of the worker together. */
 bool conn_wants_more(const struct conn *c);
 

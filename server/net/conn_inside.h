@@ -53,11 +53,11 @@ struct conn {
     size_t counted;         /* our share in all->queued */
     size_t lingered;        /* bytes thrown away */
     enum conn_state state;
-    short refused;                                  /* before it was open: the status for protocol->unborn */
-    bool spoke;                                     /* the client has sent something */
-    bool linger, paused, held, end_tells, notified; /* notified: close_notify is in `cipher` */
-    bool greeted;                                   /* the first bytes for TLS have come */
-    struct peer peer;                               /* owns its `proxied` */
+    short refused;                            /* before it was open: the status for protocol->unborn */
+    bool spoke;                               /* the client has sent something */
+    bool linger, paused, end_tells, notified; /* notified: close_notify is in `cipher` */
+    bool greeted;                             /* the first bytes for TLS have come */
+    struct peer peer;                         /* owns its `proxied` */
 };
 
 static inline void conn_set_state(struct conn *c, enum conn_state state)

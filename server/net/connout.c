@@ -168,7 +168,7 @@ static void close_when_sent(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
-    if (c->writer || c->held || c->state >= CONN_LINGER) {
+    if (c->writer || c->state >= CONN_LINGER) {
         return;
     }
     struct chunkq *q = &c->queue;
@@ -214,7 +214,7 @@ void conn_send(struct conn *c, struct chunk *chunks, size_t n)
 
     if (c->state != CONN_OPEN) {
         r = -EPIPE;
-    } else if (!c->writer && !c->held && chunkq_is_empty(&c->queue)) {
+    } else if (!c->writer && chunkq_is_empty(&c->queue)) {
         r = send_now(c, chunks, &i, n);
     }
     while (i < n && (r == 0 || r == UV_EAGAIN)) {
@@ -232,17 +232,6 @@ void conn_send(struct conn *c, struct chunk *chunks, size_t n)
         conn_mark_broken(c);
     }
     conn_account(c);
-}
-
-void conn_hold(struct conn *c)
-{
-    c->held = true;
-}
-
-void conn_let_go(struct conn *c)
-{
-    c->held = false;
-    conn_flush(c);
 }
 
 bool conn_wants_more(const struct conn *c)

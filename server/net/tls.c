@@ -273,7 +273,7 @@ int tls_context_create(struct tls_context **out, const struct settings *s, const
         return -1;
     }
     ctx->settings = s;
-    ctx->ktls = strcmp(s->ktls, "off") != 0 && ktls_is_offered();
+    ctx->ktls = !(s->ktls && strcmp(s->ktls, "off") == 0) && ktls_is_offered();
     int r = staples_create(&ctx->staples);
     if (r < 0) {
         buf_printf(error, "memory for OCSP answers cannot be had: %s", strerror(-r));
