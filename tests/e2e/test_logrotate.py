@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness import environment, ours, run, wait_until
+from wire import Broken
 
 pytestmark = ours
 
@@ -76,7 +77,7 @@ class Flood:
                     self.answered.append(i)
                     if (reply["Connection"] or "").lower() == "close":
                         raise OSError
-            except (OSError, AssertionError):  # a worker was killed: what was not answered is not expected
+            except (OSError, AssertionError, Broken):  # a worker was killed: what was not answered is not expected
                 c = None
 
     def join(self):
@@ -265,7 +266,7 @@ def test_log_behind_a_link_is_moved_where_it_is(server):
     again = server("hello:app", "--log-rotate-size", "2k", "--log-compress", "none", "--access-logfile", "access.log", folder=s.dir)
     for i in range(100):
         again.get(f"/n/{i}")
-    wait_until(lambda: len(old_files(s.dir / "elsewhere" / "real.log")) >= 2, "it was rotated")
+    wait_until(lambda: len(old_files(s.dir / "elsewhere" / "real.log")) >= 1, "it was rotated")
     assert s.access_path.is_symlink()
     wait_until(lambda: len(numbers_in(all_lines(s.dir / "elsewhere" / "real.log"))) == 100, "all lines are there")
 
