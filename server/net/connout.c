@@ -10,7 +10,10 @@
 #include "server/net/send.h"
 #include "server/net/tls.h"
 
-#define SPARE_MAX (256 * 1024)            /* a larger buffer for ciphertext is not kept */
+#define SPARE_MAX (512 * 1024)   /* a larger buffer for ciphertext is not kept */
+#define CIPHER_MANY (480 * 1024) /* ciphertext of one write: more is cheaper, and this fits SPARE_MAX */
+#define CIPHER_FEW (128 * 1024)  /* ... while much waits for clients already */
+#define ALL_CIPHER_MANY (16 * 1024 * 1024)
 #define LOW_MARK (64 * 1024)              /* `drained` is called below it */
 #define QUEUE_MAX (256 * 1024)            /* output that may wait for one client before the application has to */
 #define ALL_QUEUES_MAX (64 * 1024 * 1024) /* the same for all clients of a worker */
@@ -56,7 +59,8 @@ static int send_now(struct conn *c, struct chunk *v, size_t *i, size_t n)
         c->cipher = cs->spare;
         cs->spare = (struct buf){0};
     }
-    int r = send_encrypted(&c->u.stream, c->tls, &c->cipher, &c->cipher_sent, cs->gather_buffer, v, i, n);
+    size_t most = cs->queued < ALL_CIPHER_MANY ? CIPHER_MANY : CIPHER_FEW;
+    int r = send_encrypted(&c->u.stream, c->tls, &c->cipher, &c->cipher_sent, most, cs->gather_buffer, v, i, n);
     if (r == 0) {
         conn_drop_cipher(c);
     }

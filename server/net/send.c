@@ -8,8 +8,7 @@
 #include "server/net/chunk.h"
 #include "server/net/tls.h"
 
-#define CIPHER_MAX (128 * 1024) /* encrypted ahead of what the socket has taken */
-#define BUFS 64                 /* pieces of one writev */
+#define BUFS 64 /* pieces of one writev */
 
 static int send_file(uv_stream_t *stream, struct chunk *chunk)
 {
@@ -81,12 +80,12 @@ int send_cipher(uv_stream_t *stream, struct buf *cipher, size_t *cipher_sent)
     return 0;
 }
 
-/* Encrypts from v[*i] on until much ciphertext waits; small pieces share a record. 0 or -errno. */
-static int encrypt(struct tls *tls, struct buf *cipher, char *gather, struct chunk *v, size_t *i, size_t n)
+/* Encrypts from v[*i] on until `most` bytes of ciphertext wait; small pieces share a record. 0 or -errno. */
+static int encrypt(struct tls *tls, struct buf *cipher, size_t most, char *gather, struct chunk *v, size_t *i, size_t n)
 {
     size_t gathered = 0;
     int r = 0;
-    while (*i < n && cipher->len < CIPHER_MAX && r == 0) {
+    while (*i < n && cipher->len < most && r == 0) {
         struct chunk *chunk = &v[*i];
         if (gathered == 0 && chunk->fd < 0 && chunk->len >= SEND_RECORD_SIZE) {
             r = tls_write(tls, chunk->data, SEND_RECORD_SIZE, cipher);
@@ -111,12 +110,12 @@ static int encrypt(struct tls *tls, struct buf *cipher, char *gather, struct chu
     return gathered > 0 && r == 0 ? tls_write(tls, gather, gathered, cipher) : r;
 }
 
-int send_encrypted(uv_stream_t *stream, struct tls *tls, struct buf *cipher, size_t *cipher_sent, char *gather,
-                   struct chunk *v, size_t *i, size_t n)
+int send_encrypted(uv_stream_t *stream, struct tls *tls, struct buf *cipher, size_t *cipher_sent, size_t most,
+                   char *gather, struct chunk *v, size_t *i, size_t n)
 {
     int r = 0;
     while (*i < n && r == 0) {
-        r = encrypt(tls, cipher, gather, v, i, n);
+        r = encrypt(tls, cipher, most, gather, v, i, n);
         if (r == 0) {
             r = send_cipher(stream, cipher, cipher_sent);
         }
