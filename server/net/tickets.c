@@ -290,13 +290,15 @@ static bool set_up(struct tickets *t, const struct key *key, unsigned char *iv, 
            EVP_MAC_CTX_set_params(mac, params);
 }
 
-/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): -1 error, 0 no key, 1 used, 2 used but old. */
+/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): -1 error, 0 no key, 1 used, 2 used, and the client needs another ticket:
+ * because the key is old, or because it uses each once, as clients of TLS 1.3 should (RFC 8446 C.4). */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                      int encrypt)
 {
     struct tickets *t = SSL_get_app_data(ssl);
     struct key keys[KEYS_MAX];
     uint32_t n = read_keys(t->page, keys);
+    bool once = SSL_version(ssl) >= TLS1_3_VERSION;
     int result = 0;
     if (encrypt && n > 0) {
         memcpy(name, keys[0].name, sizeof(keys[0].name));
@@ -305,7 +307,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     }
     for (uint32_t i = 0; !encrypt && i < n && result == 0; i++) {
         if (CRYPTO_memcmp(name, keys[i].name, sizeof(keys[i].name)) == 0) {
-            result = set_up(t, &keys[i], iv, cipher, mac, 0) ? 1 + (i > 0) : -1;
+            result = set_up(t, &keys[i], iv, cipher, mac, 0) ? 1 + (i > 0 || once) : -1;
         }
     }
     OPENSSL_cleanse(keys, sizeof(keys));

@@ -165,6 +165,18 @@ def test_every_worker_resumes_a_session(server, certificate, version):
     assert len(pids) > 1
 
 
+def test_ticket_of_tls_1_3_is_good_for_one_visit(server, certificate):
+    """Browsers show each ticket once, so that nobody can tell two visits for the same (RFC 8446 C.4)."""
+    s = server("probe:app", tls=certificate)
+    ctx = client(certificate, ssl.TLSVersion.TLSv1_3)
+    session, seen = None, set()
+    for visits in range(1, 4):
+        session, resumed, _ = visit(s, ctx, session)
+        assert resumed == (visits > 1)
+        seen.add(session.id)
+        assert len(seen) == visits
+
+
 @VERSIONS
 def test_next_generation_resumes_a_session(server, certificate, version):
     s = server("probe:app", tls=certificate)
