@@ -122,7 +122,7 @@ static void hold(struct inline_executor *e)
 {
     if (e->standby && !e->slow && !e->holding) {
         e->holding = true;
-        exchange_hold(e->running, true);
+        exchange_hold(e->running);
     }
 }
 
@@ -130,7 +130,7 @@ static void let_go(struct inline_executor *e)
 {
     if (e->holding) {
         e->holding = false;
-        exchange_hold(e->running, false);
+        exchange_let_go(e->running);
     }
 }
 
@@ -197,8 +197,8 @@ static void step(struct inline_executor *e, struct exchange *x)
         }
         pieces++;
     }
+    let_go(e);
     if (result == APP_MORE && !x->aborted) {
-        let_go(e);
         if (exchange_wants_more(x)) {
             e->running = NULL;
             enqueue(&e->base, x);
@@ -206,10 +206,6 @@ static void step(struct inline_executor *e, struct exchange *x)
         return; /* otherwise `resume` comes when the client has caught up */
     }
     call(e, x, END);
-    if (result != APP_DONE) {
-        let_go(e);
-    }
-    e->holding = false; /* what is held goes out with the end */
     give_back(e, x, result == APP_DONE);
 }
 

@@ -119,9 +119,14 @@ void exchange_send(struct exchange *x)
     x->ops->flush(x);
 }
 
-void exchange_hold(struct exchange *x, bool held)
+void exchange_hold(struct exchange *x)
 {
-    x->ops->hold(x, held);
+    x->ops->hold(x);
+}
+
+void exchange_let_go(struct exchange *x)
+{
+    x->ops->let_go(x);
 }
 
 bool exchange_wants_more(const struct exchange *x)

@@ -39,8 +39,9 @@ enum exchange_state { EXCHANGE_RECEIVING, EXCHANGE_READY, EXCHANGE_RUNNING, EXCH
 
 /* What the protocol does for the executor. Loop thread. */
 struct exchange_ops {
-    void (*flush)(struct exchange *x);            /* there is output in x->response: send what the client takes */
-    void (*hold)(struct exchange *x, bool held);  /* while true, flush only queues: small pieces go out together */
+    void (*flush)(struct exchange *x); /* there is output in x->response: send what the client takes */
+    void (*hold)(struct exchange *x);  /* see exchange_hold */
+    void (*let_go)(struct exchange *x);
     bool (*wants_more)(const struct exchange *x); /* true while little enough is queued that more may be made */
     void (*done)(struct exchange *x, bool ok);    /* see exchange_done */
     void (*give_up)(struct exchange *x, int status, const char *message); /* see exchange_give_up */
@@ -122,7 +123,10 @@ void exchange_start(struct exchange *x); /* READY -> RUNNING: the application is
 void exchange_show(const struct exchange *x, struct slot *slot); /* to whoever asks what the worker is doing */
 void exchange_note_slow(const struct exchange *x, struct slot *slot, uint64_t now_us); /* it has just ended */
 void exchange_send(struct exchange *x); /* what the response holds goes to the protocol */
-void exchange_hold(struct exchange *x, bool held);
+/* From now on what is sent is gathered, so that small pieces go out together: until the response is finished, or they
+ * are let go, which may be while the application is being called. */
+void exchange_hold(struct exchange *x);
+void exchange_let_go(struct exchange *x);
 bool exchange_wants_more(const struct exchange *x);
 /* The application does not come back in time: the client gets `status` (if it has the head already: a connection that
  * is broken off), the access log its line, and x is aborted. It stays lent until exchange_done, perhaps for ever. */

@@ -441,36 +441,35 @@ static bool make_head(struct http1 *h, struct chunk *out)
     return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, out);
 }
 
-/* Hands a part of the body to the connection, and with it what ends the answer, when that has come. 0, or -ENOMEM: then
- * what was popped is released. */
-static int send_response(struct http1 *h, struct chunkq *body)
+/* Hands a part of the body to the connection; `last`: all that is left of it, and then what ends the answer. 0, or
+ * -ENOMEM: then what was popped is released. */
+static int send_body(struct http1 *h, struct chunkq *body, bool last)
 {
-    struct exchange *x = h->x;
-    struct response *r = &x->response;
-    while (!chunkq_is_empty(body) || (r->finished && !h->answered)) {
+    while (!chunkq_is_empty(body) || (last && !h->answered)) {
         struct chunk out[CHUNKS];
         int n = 0;
         if (h->head_held) {
             h->head_held = false;
             out[n++] = chunkq_pop(body);
-        } else if (!r->head_sent && !make_head(h, &out[n++])) {
+        } else if (!h->x->response.head_sent && !make_head(h, &out[n++])) {
             return -ENOMEM;
         }
+        size_t before = body->bytes;
         int framed = framing_body(body, h->framing, out + n, CHUNKS - n - 2);
         if (framed < 0) {
             return framed;
         }
+        h->given += before - body->bytes;
         n += framed;
-        if (r->finished && chunkq_is_empty(body)) {
+        if (last && chunkq_is_empty(body)) {
             h->answered = true;
             if (h->framing == FRAMING_CHUNKED) {
                 out[n++] = framing_last();
             }
-            out[n++] = (struct chunk){.fd = -1, .release = on_sent, .owner = x};
+            out[n++] = (struct chunk){.fd = -1, .release = on_sent, .owner = h->x};
         }
         conn_send(h->conn, out, (size_t)n);
     }
-    h->given = r->no_body ? 0 : r->body_bytes;
     return 0;
 }
 
@@ -497,24 +496,18 @@ static int gather(struct http1 *h)
     return result;
 }
 
-/* Sends what was gathered, and does not look at the response: the application may be at it. 0 or -ENOMEM. */
-static int let_go(struct http1 *h)
-{
-    h->holding = false;
-    int r = chunkq_is_empty(&h->held) ? 0 : send_response(h, &h->held);
-    chunkq_finish(&h->held);
-    return r;
-}
-
 /* Sends what was gathered and what the response holds. 0 or -ENOMEM. */
 static int send_all(struct http1 *h)
 {
+    struct response *r = &h->x->response;
     h->holding = false;
     if (chunkq_is_empty(&h->held)) {
-        return send_response(h, &h->x->response.queue);
+        return send_body(h, &r->queue, r->finished);
     }
-    int r = gather(h);
-    return r < 0 ? r : let_go(h);
+    int result = gather(h);
+    result = result < 0 ? result : send_body(h, &h->held, r->finished);
+    chunkq_finish(&h->held);
+    return result;
 }
 
 /* Sends what the response holds. May close the connection. */
@@ -523,21 +516,27 @@ static void flush(struct exchange *x)
     struct http1 *h = x->protocol;
     if (h->phase == PHASE_GONE) {
         chunkq_drop(&x->response.queue);
-    } else if ((h->holding ? gather(h) : send_all(h)) < 0) {
+    } else if ((h->holding && !x->response.finished ? gather(h) : send_all(h)) < 0) {
         conn_abort(h->conn); /* no memory for the framing: the answer cannot go on */
     } else {
         go_on(h);
     }
 }
 
-static void hold(struct exchange *x, bool held)
+static void hold(struct exchange *x)
 {
     struct http1 *h = x->protocol;
-    if (h->phase == PHASE_GONE) {
-        chunkq_finish(&h->held);
-    } else if (held) {
-        h->holding = true;
-    } else if (let_go(h) < 0) {
+    h->holding = true;
+}
+
+/* Looks at nothing of the response: the application may be at it. */
+static void let_go(struct exchange *x)
+{
+    struct http1 *h = x->protocol;
+    h->holding = false;
+    int r = h->phase != PHASE_GONE && !chunkq_is_empty(&h->held) ? send_body(h, &h->held, false) : 0;
+    chunkq_finish(&h->held);
+    if (r < 0) {
         conn_abort(h->conn);
     }
 }
@@ -562,7 +561,6 @@ static void done(struct exchange *x, bool ok)
         conn_abort(h->conn); /* the client must not take what it has for the whole */
         return;
     }
-    h->holding = false;
     if (!ok) {
         end_after_answer(h);
         if (response_refuse(&x->response, 500, "The application failed to answer this request") < 0) {
@@ -667,6 +665,7 @@ static void on_give_up(void *p, bool begun)
 static const struct exchange_ops OPS = {
     .flush = flush,
     .hold = hold,
+    .let_go = let_go,
     .wants_more = wants_more,
     .done = done,
     .give_up = give_up,
