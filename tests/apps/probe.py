@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import sys
 import time
 from urllib.parse import parse_qs
@@ -178,6 +179,18 @@ def quick_then(environ, start_response, file):
         yield b"%d\n" % i
     wait_for(file)
     yield b"last\n"
+
+
+def jitter(environ, start_response, seed):
+    """Pieces that take up to three milliseconds, the end of them included."""
+    chance = random.Random(seed)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for i in range(chance.randrange(1, 8)):
+        end = time.perf_counter() + chance.choice([0, 0, 0, 0.0005, 0.001, 0.002, 0.003])
+        while time.perf_counter() < end:
+            pass
+        yield b"%d\n" % i
+    time.sleep(chance.choice([0, 0.0005, 0.001, 0.002, 0.003]))
 
 
 def pieces(environ, start_response):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import re
 import time
 
@@ -95,6 +96,13 @@ def test_pieces_that_were_gathered_are_sent_while_the_next_is_made(site):
         (site.dir / "more").touch()
         assert c.chunk() == b"last\n"
         assert c.chunk() == b""
+
+
+def test_loop_may_be_taken_over_at_any_moment_of_an_answer(site):
+    with site.connect() as c:
+        for seed in range(300):
+            n = random.Random(str(seed)).randrange(1, 8)
+            assert c.get(f"/jitter?seed={seed}").body == b"".join(b"%d\n" % i for i in range(n))
 
 
 def test_idle_connection_is_closed_in_its_time(server):
