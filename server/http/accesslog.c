@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/digits.h"
 #include "server/base/json.h"
 #include "server/http/atoms.h"
 #include "server/http/exchange.h"
@@ -254,29 +255,48 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
 }
 
+/* How many bytes at the front need no escape. */
+static size_t plain_span(const char *p, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    size_t i = 0;
+    /* Eight at a time. A high bit is left where a byte is below 0x20, is 0x7f or one of those two; perhaps in others as
+     * well, which are looked at one by one then. */
+    for (; i + 8 <= len; i += 8) {
+        uint64_t w;
+        memcpy(&w, p + i, 8);
+        uint64_t quote = (w ^ ones * '"') - ones, backslash = (w ^ ones * '\\') - ones, del = (w ^ ones * 0x7f) - ones;
+        if (((w - ones * 0x20) | quote | backslash | del) & highs) {
+            break;
+        }
+    }
+    while (i < len && is_plain((unsigned char)p[i])) {
+        i++;
+    }
+    return i;
+}
+
 static int put_escaped(struct buf *out, struct str s)
 {
-    size_t from = 0;
-    for (size_t i = 0; i <= s.len; i++) {
-        if (i < s.len && is_plain((unsigned char)s.p[i])) {
-            continue;
+    for (;;) {
+        size_t plain = plain_span(s.p, s.len);
+        int r = put(out, s.p, plain);
+        if (r < 0 || plain == s.len) {
+            return r;
         }
-        int r = put(out, s.p + from, i - from);
-        if (r == 0 && i < s.len) {
-            r = s.p[i] == '"' ? put(out, "\\\"", 2) : buf_printf(out, "\\x%02X", (unsigned char)s.p[i]);
-        }
+        char c = s.p[plain];
+        r = c == '"' ? put(out, "\\\"", 2) : buf_printf(out, "\\x%02X", (unsigned char)c);
         if (r < 0) {
             return r;
         }
-        from = i + 1;
+        s = (struct str){s.p + plain + 1, s.len - plain - 1};
     }
-    return 0;
 }
 
 static int put_number(struct buf *out, uint64_t n)
 {
-    char digits[20];
-    return put(out, digits, atom_spell_number(digits, n));
+    char digits[DIGITS_MAX];
+    return put(out, digits, digits_put(digits, n, 10));
 }
 
 /* What came from outside. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "server/base/clock.h"
+#include "server/base/digits.h"
 #include "server/http/chars.h"
 #include "server/http/exchange.h"
 #include "server/net/peer.h"
@@ -58,18 +59,6 @@ static struct str field_by_name(const struct request *r, struct str name)
         }
     }
     return (struct str){0};
-}
-
-size_t atom_spell_number(char text[20], uint64_t n)
-{
-    char digits[20], *p = digits + sizeof(digits);
-    do {
-        *--p = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    size_t len = (size_t)(digits + sizeof(digits) - p);
-    memcpy(text, p, len);
-    return len;
 }
 
 void atom_spell_version(char text[VERSION_LEN], const struct exchange *x)
@@ -172,9 +161,9 @@ GET(get_request_id)
     memcpy(f->scratch, f->start, ATOM_START);
     size_t n = ATOM_START;
     f->scratch[n++] = '-';
-    n += atom_spell_number(f->scratch + n, f->x->peer->number);
+    n += digits_put(f->scratch + n, f->x->peer->number, 10);
     f->scratch[n++] = '-';
-    n += atom_spell_number(f->scratch + n, f->x->nth);
+    n += digits_put(f->scratch + n, f->x->nth, 10);
     return own((struct str){f->scratch, n});
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "server/base/clock.h"
+#include "server/base/digits.h"
 #include "server/http/exchange.h"
 
 #define OWN_FIELDS_MAX 256 /* status line without its text, Server, Date, Connection, length, the empty line */
@@ -26,18 +27,6 @@ static char *put(char *p, struct str s)
         memcpy(p, s.p, s.len);
     }
     return p + s.len;
-}
-
-/* What printf would do, at a tenth of its cost. */
-static char *put_number(char *p, uint64_t number, unsigned base)
-{
-    char digits[20]; /* of 64 bits, in decimal */
-    char *first = digits + sizeof(digits);
-    do {
-        *--first = "0123456789abcdef"[number % base];
-        number /= base;
-    } while (number > 0);
-    return put(p, (struct str){first, (size_t)(digits + sizeof(digits) - first)});
 }
 
 bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
@@ -63,7 +52,8 @@ bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, con
         p = put(p, STR("Transfer-Encoding: chunked\r\n"));
     } else if (r->content_length >= 0 && r->status != 204) { /* RFC 9110 8.6: never with 204 */
         p = put(p, STR("Content-Length: "));
-        p = put(put_number(p, (uint64_t)r->content_length, 10), STR("\r\n"));
+        p += digits_put(p, (uint64_t)r->content_length, 10);
+        p = put(p, STR("\r\n"));
     }
     p = put(p, r->block);
     p = put(p, STR("\r\n"));
@@ -90,7 +80,7 @@ int framing_body(struct chunkq *body, enum framing framing, struct chunk *out, i
         len += out[n++].len;
     }
     if (chunked) {
-        char *end = put(put_number(line, len, 16), STR("\r\n"));
+        char *end = put(line + digits_put(line, len, 16), STR("\r\n"));
         out[0] = (struct chunk){.data = line, .len = (size_t)(end - line), .fd = -1, .release = free, .owner = line};
         out[n++] = fixed(STR("\r\n"));
     }
