@@ -69,9 +69,10 @@ def others(results):
         text += "\n" + table(["10,000 idle connections", "bytes each"], rows)
     if "resumed" in results:
         rows = [
-            [name, number(f["cpu_us"]), f"{f['resumed']:.0%}"] for name, f in sorted(results["resumed"].items())
+            [name, number(f["cpu_us"]), f"{f['rate']:.0f}", f"{f['resumed']:.0%}"]
+            for name, f in sorted(results["resumed"].items())
         ]
-        text += "\n" + table(["connections that resume a TLS session", "µs each", "were resumed"], rows)
+        text += "\n" + table(["connections that resume a TLS session", "µs each", "a second", "were resumed"], rows)
     if "reload" in results:
         rows = [[name, str(c["answered"]), str(c["failed"])] for name, c in results["reload"].items()]
         text += "\n" + table(["five reloads under load", "answered", "failed"], rows)
