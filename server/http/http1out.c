@@ -12,7 +12,7 @@
 #include "server/net/conn.h"
 
 #define CHUNKS 64            /* pieces handed to the connection at once */
-#define HELD_MAX (64 * 1024) /* bytes of small pieces that are gathered */
+#define HELD_MAX (64 * 1024) /* bytes that are gathered before they are sent */
 
 /* Called when the last byte has left, or will never leave. */
 static void on_sent(void *owner)
@@ -130,7 +130,6 @@ static int gather(struct http1 *h)
 static int send_all(struct http1 *h)
 {
     struct response *r = &h->x->response;
-    h->holding = false;
     if (chunkq_is_empty(&h->held)) {
         return send_body(h, &r->queue, r->finished);
     }
@@ -145,7 +144,14 @@ void http1_flush(struct exchange *x)
     struct http1 *h = x->protocol;
     if (h->phase == PHASE_GONE) {
         chunkq_drop(&x->response.queue);
-    } else if ((h->holding && !x->response.finished ? gather(h) : send_all(h)) < 0) {
+        return;
+    }
+    bool wait = h->holding && !x->response.finished;
+    int r = wait ? gather(h) : 0;
+    if (r == 0 && (!wait || h->held.bytes >= HELD_MAX)) {
+        r = send_all(h);
+    }
+    if (r < 0) {
         conn_abort(h->conn); /* no memory for the framing: the answer cannot go on */
     } else {
         http1_go_on(h);
@@ -173,7 +179,7 @@ static void let_go(struct exchange *x)
 static bool wants_more(const struct exchange *x)
 {
     const struct http1 *h = x->protocol;
-    return h->phase != PHASE_GONE && h->held.bytes < HELD_MAX && conn_wants_more(h->conn);
+    return h->phase != PHASE_GONE && conn_wants_more(h->conn);
 }
 
 /* The executor gives the exchange back. */
