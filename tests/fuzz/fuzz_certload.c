@@ -178,8 +178,8 @@ static void make_entry(struct str line)
         break;
     case 'l':
         make_path(rest, target, sizeof(target));
-        if (symlink(target + 2, path) < 0) {
-            break; /* there is something already */
+        if (symlink(target + 2 + strspn(target + 2, "/"), path) < 0) { /* not to "/": the machine's files change */
+            break;                                                     /* there is something already */
         }
         break;
     case 'p':
