@@ -209,7 +209,7 @@ def main():
         for part in memory.PARTS:
             if part in parts:
                 results[part] = memory.PARTS[part](place, peers, say)
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+                options.json.write_text(json.dumps(results, indent=1) + "\n")
         for name, reason in results["skipped"].items():
             say(f"left out: {name}: {reason}")
 

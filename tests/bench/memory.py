@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from measure import Load, Trouble, cpu_seconds, insecure, median_spread, pss_kib, run_load
+from measure import PATIENCE, Load, Trouble, cpu_seconds, insecure, median_spread, pss_kib, run_load
 from peers import Cwsgi, Gunicorn
 from workloads import Workload
 
@@ -76,8 +76,10 @@ def footprint(place, peers, say):
 
 def _hold(port, tls, n):
     """Connections on which one request was answered, and which are kept."""
-    held, context = [], insecure()
+    held, context, end = [], insecure(), time.monotonic() + PATIENCE
     for _ in range(n):
+        if time.monotonic() > end:
+            raise Trouble(f"only {len(held)} connections in {PATIENCE} s")
         s = socket.create_connection(("127.0.0.1", port), timeout=20)
         if tls:
             s = context.wrap_socket(s)
