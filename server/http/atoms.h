@@ -48,7 +48,6 @@ typedef struct value atom_get(struct finished *f, struct str argument);
 
 #define ATOM_START 16
 
-
 /* The function behind a name, "h" or "queue_us", or behind the letter of "{...}i"; NULL when there is none.
  * *times: it needs the moments in struct exchange that are only noted on request. */
 atom_get *atom_find(struct str name, bool *times);
