@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import BINARY, THREADED, ours, wait_until
+from harness import SANITIZED, THREADED, ours, wait_until
 from wire import Broken, encode
 
 pytestmark = ours
@@ -75,7 +75,7 @@ def send(site, kind, count):
 
 
 # The address sanitizer keeps what was freed for a while: 256 MiB of it.
-RESIDENT_KIB = (1 << 19) if "asan" in BINARY else 4096
+RESIDENT_KIB = (1 << 19) if SANITIZED else 4096
 
 
 def held(site):
