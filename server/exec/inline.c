@@ -7,6 +7,11 @@
 #include "server/base/slot.h"
 #include "server/exec/app.h"
 #include "server/exec/standby.h"
+#include "server/net/conns.h"
+
+#define QUICK_US 500 /* answers wait for other calls of the application only while all are as short */
+#define CORK_US 1000 /* ... and so long, but for the call that runs then */
+#define FADING 64    /* calls after which a long one is almost forgotten: a part of this is taken off for each */
 
 static struct inline_executor *from_base(struct executor *base)
 {
@@ -138,6 +143,7 @@ void inline_taken(struct inline_executor *e)
 {
     e->slow = true;
     let_go(e);
+    conns_uncork(e->conns);
 }
 
 enum entry { BEGIN, NEXT, END };
@@ -209,6 +215,17 @@ static void step(struct inline_executor *e, struct exchange *x)
     give_back(e, x, result == APP_DONE);
 }
 
+/* Of the step that began then; returns the time. */
+static uint64_t note_length(struct inline_executor *e, uint64_t began_us)
+{
+    uint64_t now = clock_mono_us();
+    e->longest_us -= e->longest_us / FADING;
+    if (now - began_us > e->longest_us) {
+        e->longest_us = now - began_us;
+    }
+    return now;
+}
+
 void inline_run(struct inline_executor *e)
 {
     if (!inline_has_work(e)) {
@@ -216,21 +233,32 @@ void inline_run(struct inline_executor *e)
     }
     inline_attach(e);
     struct exchange *last = e->last;
+    bool several = e->first != last;
+    uint64_t now = clock_mono_us(), corked_us = now;
     while (last) {
         struct exchange *x = dequeue(e);
         exchange_show(x, e->slot);
-        atomic_store_explicit(&e->slot->busy_since_us, clock_mono_us(), memory_order_relaxed);
+        atomic_store_explicit(&e->slot->busy_since_us, now, memory_order_relaxed);
         slot_set(e->slot, GAUGE_running, 1);
         bool was_last = x == last;
         e->running = x;
+        if (several && e->longest_us < QUICK_US) {
+            conns_cork(e->conns);
+        }
         standby_begin(e->standby);
         step(e, x);
         standby_end(e->standby);
         e->running = NULL;
+        now = note_length(e, now);
+        if (now - corked_us >= CORK_US) {
+            conns_uncork(e->conns);
+            corked_us = now;
+        }
         if (was_last) {
             break; /* what was queued meanwhile waits for the network's turn */
         }
     }
+    conns_uncork(e->conns);
     atomic_store_explicit(&e->slot->busy_since_us, 0, memory_order_relaxed);
     slot_set(e->slot, GAUGE_running, 0);
     e->app->reap(e->app);

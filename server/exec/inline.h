@@ -8,6 +8,7 @@
 #include "server/http/exchange.h"
 
 struct app;
+struct conns;
 struct slot;
 struct standby;
 
@@ -16,8 +17,10 @@ struct inline_executor {
     struct app *app;               /* borrowed */
     struct slot *slot;             /* borrowed: shows what the application is doing, and since when */
     struct standby *standby;       /* borrowed; NULL: the loop waits while the application computes */
+    struct conns *conns;           /* borrowed: corked while short calls follow each other; NULL: never */
     struct exchange *first, *last; /* queue, linked by exchange.next */
     struct exchange *running;      /* in a step now */
+    uint64_t longest_us;           /* of the recent calls: it fades with each that is shorter */
     size_t waiting;                /* in the queue, and not begun */
     bool holding;                  /* its output is held, so that small pieces go out together */
     bool slow;                     /* the loop was taken over in this step: each piece is sent by itself */
@@ -32,7 +35,7 @@ bool inline_has_work(const struct inline_executor *e);
 /* Runs each exchange that was queued when it was called. Attaches when there is work. */
 void inline_run(struct inline_executor *e);
 
-/* For the standby thread, which has just got the loop: sends what was held. */
+/* For the standby thread, which has just got the loop: sends what was held, and what is corked. */
 void inline_taken(struct inline_executor *e);
 
 void inline_attach(struct inline_executor *e); /* nothing when it is attached */

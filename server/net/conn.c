@@ -64,6 +64,7 @@ void conn_finish(struct conn *c)
         cs->protocol->unborn(cs->context, &c->peer, c->refused);
     }
     conn_set_state(c, CONN_CLOSED);
+    conn_take_from_cork(c);
     chunkq_finish(&c->queue);
     buf_finish(&c->preface);
     conn_drop_cipher(c);

@@ -40,12 +40,13 @@ struct conn {
     } u;
     struct conns *all;
     struct conn *prev, *next;
-    struct tls *tls;       /* owned; NULL: plain */
-    void *p;               /* the protocol's state; NULL before open and after closed */
-    struct writer *writer; /* owned; NULL: nothing under way */
-    struct buf preface;    /* owned: what has come while it cannot be told whether it is a PROXY header */
-    struct chunkq queue;   /* owned: what is not sent yet */
-    struct buf cipher;     /* owned: encrypted, not sent, from `cipher_sent` on */
+    struct conn *prev_corked, *next_corked; /* while `in_cork` */
+    struct tls *tls;                        /* owned; NULL: plain */
+    void *p;                                /* the protocol's state; NULL before open and after closed */
+    struct writer *writer;                  /* owned; NULL: nothing under way */
+    struct buf preface;  /* owned: what has come while it cannot be told whether it is a PROXY header */
+    struct chunkq queue; /* owned: what is not sent yet */
+    struct buf cipher;   /* owned: encrypted, not sent, from `cipher_sent` on */
     size_t cipher_sent;
     uint64_t deadline;      /* on the loop's clock, ms; 0: none */
     uint64_t writing_since; /* on the loop's clock: when `writer` was started */
@@ -57,6 +58,7 @@ struct conn {
     bool spoke;                               /* the client has sent something */
     bool linger, paused, end_tells, notified; /* notified: close_notify is in `cipher` */
     bool greeted;                             /* the first bytes for TLS have come */
+    bool in_cork;                             /* what is in `queue` is sent by conns_uncork */
     struct peer peer;                         /* owns its `proxied` */
 };
 

@@ -14,8 +14,9 @@
 #define CIPHER_MANY (480 * 1024) /* ciphertext of one write: more is cheaper, and this fits SPARE_MAX */
 #define CIPHER_FEW (128 * 1024)  /* ... while much waits for clients already */
 #define ALL_CIPHER_MANY (16 * 1024 * 1024)
-#define LOW_MARK (64 * 1024)              /* `drained` is called below it */
-#define QUEUE_MAX (256 * 1024)            /* output that may wait for one client before the application has to */
+#define CORKED_MAX (16 * 1024) /* what is larger does not wait for others: waking the client is a small part */
+#define LOW_MARK (64 * 1024)   /* `drained` is called below it */
+#define QUEUE_MAX (256 * 1024) /* output that may wait for one client before the application has to */
 #define ALL_QUEUES_MAX (64 * 1024 * 1024) /* the same for all clients of a worker */
 
 size_t conn_queued(const struct conn *c)
@@ -46,6 +47,35 @@ void conn_drop_cipher(struct conn *c)
 static bool is_encrypted(const struct conn *c)
 {
     return c->tls && !tls_in_kernel(c->tls);
+}
+
+static void put_in_cork(struct conn *c)
+{
+    struct conns *cs = c->all;
+    c->in_cork = true;
+    c->next_corked = NULL;
+    c->prev_corked = cs->last_corked;
+    *(c->prev_corked ? &c->prev_corked->next_corked : &cs->first_corked) = c;
+    cs->last_corked = c;
+}
+
+void conn_take_from_cork(struct conn *c)
+{
+    struct conns *cs = c->all;
+    if (c->in_cork) {
+        c->in_cork = false;
+        *(c->prev_corked ? &c->prev_corked->next_corked : &cs->first_corked) = c->next_corked;
+        *(c->next_corked ? &c->next_corked->prev_corked : &cs->last_corked) = c->prev_corked;
+    }
+}
+
+static bool is_small(const struct chunk *chunks, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += chunks[i].len;
+    }
+    return bytes <= CORKED_MAX;
 }
 
 /* From chunks or queue to the socket, as far as it goes: see send.h. */
@@ -218,6 +248,8 @@ void conn_send(struct conn *c, struct chunk *chunks, size_t n)
 
     if (c->state != CONN_OPEN) {
         r = -EPIPE;
+    } else if (!c->writer && chunkq_is_empty(&c->queue) && c->all->corked && is_small(chunks, n)) {
+        put_in_cork(c);
     } else if (!c->writer && chunkq_is_empty(&c->queue)) {
         r = send_now(c, chunks, &i, n);
     }

@@ -82,6 +82,25 @@ int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protoco
     return 0;
 }
 
+void conns_cork(struct conns *cs)
+{
+    if (cs) {
+        cs->corked = true;
+    }
+}
+
+void conns_uncork(struct conns *cs)
+{
+    if (!cs) {
+        return;
+    }
+    cs->corked = false;
+    for (struct conn *c; (c = cs->first_corked);) {
+        conn_take_from_cork(c);
+        conn_flush(c);
+    }
+}
+
 void conns_close_all(struct conns *cs)
 {
     while (cs->first) {

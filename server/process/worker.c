@@ -573,6 +573,7 @@ static int start_threads(struct worker *w)
         return r;
     }
     w->executor.standby = w->standby;
+    w->executor.conns = &w->conns;
     return 0;
 }
 

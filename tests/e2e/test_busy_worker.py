@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import re
+import signal
 import time
 
 import pytest
@@ -48,6 +49,21 @@ def test_request_that_waited_is_answered_next(site):
         with Busy(site):
             c.send(encode("GET", "/"))
         assert c.reply().body == b"Hello, World!"
+
+
+def test_answer_is_sent_while_the_next_call_lasts(site):
+    with site.connect() as first, site.connect() as second:
+        for _ in range(1000):  # calls are short, so that answers wait for each other
+            assert first.request("GET", "/").status == 200
+        assert second.request("GET", "/").status == 200
+        (worker,) = site.workers(1)
+        os.kill(worker, signal.SIGSTOP)
+        first.send(encode("GET", "/"))
+        second.send(encode("GET", "/wait?file=next"))
+        os.kill(worker, signal.SIGCONT)  # it finds both at once
+        assert first.reply().body == b"Hello, World!"
+        (site.dir / "next").touch()
+        assert second.reply().body == b"waited"
 
 
 def test_upload_is_received_meanwhile(site):

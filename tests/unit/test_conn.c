@@ -1,4 +1,5 @@
-/* test_conn.c - how much may wait for clients, and how connections end; all else is tested from outside. */
+/* test_conn.c - how much may wait for clients and with whom, and how connections end; all else is tested from outside.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -234,6 +236,79 @@ static void test_what_lingers_makes_room(void **state)
     assert_int_equal(conns.count, 0);
 }
 
+static size_t there(int fd)
+{
+    int n = 0;
+    assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+    return (size_t)n;
+}
+
+static void test_what_is_corked_goes_out_at_the_end(void **state)
+{
+    (void)state;
+    struct conn *a = connect_one(), *b = connect_one();
+    conns_cork(&conns);
+    send_bytes(a, 100);
+    send_bytes(b, 200);
+    send_bytes(a, 10);
+    turn();
+    assert_int_equal(there(clients[0]) + there(clients[1]), 0);
+    assert_int_equal(conns.queued, 310);
+    conns_uncork(&conns);
+    assert_int_equal(there(clients[0]), 110);
+    assert_int_equal(there(clients[1]), 200);
+    assert_int_equal(conns.queued, 0);
+    send_bytes(a, 1);
+    assert_int_equal(there(clients[0]), 111);
+    conns_uncork(&conns);
+    conns_uncork(NULL);
+    conns_cork(NULL);
+}
+
+static void test_what_is_large_does_not_wait_unless_behind_what_does(void **state)
+{
+    (void)state;
+    struct conn *a = connect_one(), *b = connect_one();
+    bool over;
+    memset(bytes, 'b', sizeof(bytes));
+    conns_cork(&conns);
+    send_bytes(a, 32 * 1024);
+    assert_int_equal(there(clients[0]), 32 * 1024);
+    conn_send(b, &(struct chunk){.data = "first", .len = 5, .fd = -1}, 1);
+    send_bytes(b, 32 * 1024);
+    assert_int_equal(there(clients[1]), 0);
+    conns_uncork(&conns);
+    char start[6];
+    assert_int_equal(recv(clients[1], start, sizeof(start), 0), sizeof(start));
+    assert_memory_equal(start, "firstb", sizeof(start));
+    assert_int_equal(receive_all(clients[1], &over), 32 * 1024 - 1);
+}
+
+static void test_closing_does_not_wait_for_the_others(void **state)
+{
+    (void)state;
+    struct conn *c[4];
+    bool over;
+    conns_cork(&conns);
+    for (size_t i = 0; i < 4; i++) {
+        c[i] = connect_one();
+        send_bytes(c[i], 100);
+    }
+    conn_close(c[1], false); /* from the middle, the front and the end of those that wait */
+    conn_abort(c[0]);
+    conn_close(c[3], false);
+    turn();
+    assert_int_equal(receive_all(clients[1], &over), 100);
+    assert_true(over);
+    assert_int_equal(there(clients[0]), 0);
+    assert_int_equal(receive_all(clients[3], &over), 100);
+    assert_true(over);
+    assert_int_equal(there(clients[2]), 0);
+    assert_int_equal(n_closed, 3);
+    conns_uncork(&conns);
+    assert_int_equal(there(clients[2]), 100);
+}
+
 static void test_nothing_is_made_for_a_client_that_has_left(void **state)
 {
     (void)state;
@@ -256,6 +331,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_close_does_not_wait_when_all_was_read, begin, end),
         cmocka_unit_test_setup_teardown(test_close_waits_for_a_client_that_sends_while_the_answer_goes, begin, end),
         cmocka_unit_test_setup_teardown(test_what_lingers_makes_room, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_is_corked_goes_out_at_the_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_is_large_does_not_wait_unless_behind_what_does, begin, end),
+        cmocka_unit_test_setup_teardown(test_closing_does_not_wait_for_the_others, begin, end),
         cmocka_unit_test_setup_teardown(test_nothing_is_made_for_a_client_that_has_left, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
