@@ -243,7 +243,13 @@ int start_response_body(struct start_response *s, PyObject *chunk)
         chunk = exact;
     }
     s->body_started = true;
-    int r = lend_push(s->shared->lender, &s->x->response, chunk);
+    struct response *response = &s->x->response;
+    int r = 0;
+    if (response->finished) {
+        response->dropped_bytes += (uint64_t)PyBytes_GET_SIZE(chunk); /* it was whole without this */
+    } else {
+        r = lend_push(s->shared->lender, response, chunk);
+    }
     Py_XDECREF(exact);
     return r;
 }

@@ -138,7 +138,9 @@ static enum app_result complete(struct wsgi *w, struct call *c, struct exchange 
         PyErr_SetString(PyExc_AssertionError, "the application did not call start_response");
         return failed(x);
     }
-    response_end(r);
+    if (!r->finished) {
+        response_end(r);
+    }
     report_mistakes(w, x);
     if (response_is_short(r)) {
         PyErr_Format(PyExc_ValueError, "the body ends after %llu bytes, but its Content-Length is %lld",
@@ -165,6 +167,18 @@ static enum app_result push_items(struct wsgi *w, struct call *c, struct exchang
     return complete(w, c, x);
 }
 
+/* A body with as many bytes as its Content-Length says is complete before its iterator says so. */
+static enum app_result more(struct response *r)
+{
+    if (!r->finished && (r->body_bytes == 0 || r->content_length < 0 || r->body_bytes < (uint64_t)r->content_length)) {
+        return APP_MORE;
+    }
+    if (!r->finished) {
+        response_end(r);
+    }
+    return APP_WHOLE;
+}
+
 static enum app_result push_next(struct wsgi *w, struct call *c, struct exchange *x)
 {
     PyObject *item = Py_TYPE(c->iterator)->tp_iternext(c->iterator);
@@ -181,7 +195,7 @@ static enum app_result push_next(struct wsgi *w, struct call *c, struct exchange
     }
     int r = start_response_body(&c->start_response, item);
     Py_DECREF(item);
-    return r < 0 ? failed(x) : APP_MORE;
+    return r < 0 ? failed(x) : more(&x->response);
 }
 
 /* The whole of a file, if the wrapper has one. 1: pushed, 0: iterate it, -1 with an exception. */

@@ -10,6 +10,8 @@ struct exchange;
 
 enum app_result {
     APP_MORE,   /* call next again */
+    APP_WHOLE,  /* the same, but the response is complete already: response_end was called, and it is not touched any
+                 * more. Whatever comes of next then, the client has its answer */
     APP_DONE,   /* the response is complete: response_end was called */
     APP_FAILED, /* it cannot be completed; the error was logged */
 };

@@ -170,6 +170,12 @@ static enum app_result call(struct inline_executor *e, struct exchange *x, enum 
     return result;
 }
 
+/* The next piece may be asked for. */
+static bool goes_on(const struct exchange *x, enum app_result result)
+{
+    return !x->aborted && (result == APP_WHOLE || (result == APP_MORE && exchange_wants_more(x)));
+}
+
 /* Runs the application for `x` as far as its client can follow. */
 static void step(struct inline_executor *e, struct exchange *x)
 {
@@ -195,7 +201,7 @@ static void step(struct inline_executor *e, struct exchange *x)
     /* PEP 3333: a piece is sent before the next one is asked for, or while it is made: pieces that come quickly are
      * held and go out together, unless the standby thread takes the loop over. */
     int pieces = 0;
-    while (result == APP_MORE && !x->aborted && pieces < PIECES_A_TURN && exchange_wants_more(x)) {
+    while (goes_on(x, result) && pieces < PIECES_A_TURN) {
         hold(e);
         result = call(e, x, NEXT);
         if (result != APP_FAILED) {
@@ -204,15 +210,16 @@ static void step(struct inline_executor *e, struct exchange *x)
         pieces++;
     }
     let_go(e);
+    if (goes_on(x, result)) {
+        e->running = NULL;
+        enqueue(&e->base, x);
+        return;
+    }
     if (result == APP_MORE && !x->aborted) {
-        if (exchange_wants_more(x)) {
-            e->running = NULL;
-            enqueue(&e->base, x);
-        }
-        return; /* otherwise `resume` comes when the client has caught up */
+        return; /* `resume` comes when the client has caught up */
     }
     call(e, x, END);
-    give_back(e, x, result == APP_DONE);
+    give_back(e, x, result == APP_DONE || response_is_whole(&x->response));
 }
 
 /* Of the step that began then; returns the time. */

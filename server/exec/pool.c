@@ -12,8 +12,10 @@
 #include "server/base/slot.h"
 #include "server/exec/app.h"
 #include "server/http/exchange.h"
+#include "server/net/conns.h"
 
 #define NAME_SIZE 16 /* of a thread, with its NUL: the kernel's limit */
+#define TURN_US 4000 /* of a thread: less than the 5 ms after which CPython's interpreter goes to one that waits */
 #define REAP_MS 100  /* what was put aside waits this long for a thread that comes by anyway */
 
 /* What the loop is asked to do for an exchange: bits of exchange.errands. */
@@ -28,7 +30,9 @@ struct runner {
     struct pool *pool;
     pthread_t thread;
     unsigned number; /* from 1 */
-    bool attached;   /* its own: it holds the interpreter */
+    /* Its own. */
+    bool attached;        /* it holds the interpreter */
+    uint64_t attached_us; /* since when */
 
     /* Under the pool's lock. */
     struct exchange *x;             /* in the application; borrowed */
@@ -40,8 +44,9 @@ struct runner {
 
 struct pool {
     struct executor base;
-    struct app *app;   /* borrowed */
-    struct slot *slot; /* borrowed */
+    struct app *app;     /* borrowed */
+    struct slot *slot;   /* borrowed */
+    struct conns *conns; /* borrowed: corked while posted answers are sent; NULL: never */
 
     /* The loop's. */
     uv_async_t posted_any;
@@ -54,6 +59,8 @@ struct pool {
     struct line ready;    /* for the threads */
     struct line posted;   /* for the loop */
     unsigned idle;        /* threads that wait for work */
+    bool next_waits;      /* a thread waits for the interpreter, to take what is first in `ready` */
+    bool called;          /* a thread was woken for that, and is on its way */
     bool reap, stop;
     struct runner *oldest, *youngest; /* in the application, by since_us */
     unsigned running;                 /* how many these are */
@@ -124,19 +131,36 @@ static void leave(struct runner *r)
 
 /* The threads */
 
+/* Under the lock, which is let go meanwhile: waiting for the interpreter can take long. */
 static void attach(struct runner *r)
 {
-    if (!r->attached) {
-        r->pool->app->attach(r->pool->app);
-        r->attached = true;
-    }
+    struct pool *p = r->pool;
+    p->next_waits = true;
+    pthread_mutex_unlock(&p->lock);
+    p->app->attach(p->app);
+    pthread_mutex_lock(&p->lock);
+    p->next_waits = false;
+    r->attached = true;
+    r->attached_us = clock_mono_us();
 }
 
+/* The same. */
 static void detach(struct runner *r)
 {
-    if (r->attached) {
-        r->pool->app->detach(r->pool->app);
-        r->attached = false;
+    struct pool *p = r->pool;
+    r->attached = false;
+    pthread_mutex_unlock(&p->lock);
+    p->app->detach(p->app);
+    pthread_mutex_lock(&p->lock);
+}
+
+/* One thread waits for the interpreter while another has it, so that it goes on as soon as that one waits for
+ * something else. More would only get in each other's way. Under the lock. */
+static void call_next(struct pool *p)
+{
+    if (p->idle > 0 && !p->next_waits && !p->called) {
+        p->called = true;
+        pthread_cond_signal(&p->work);
     }
 }
 
@@ -155,8 +179,8 @@ static void hand_over(struct executor *base, struct exchange *x)
     struct pool *p = from_base(base);
     struct runner *r = x->runner;
 
-    if (chunkq_is_empty(&x->response.queue)) {
-        return;
+    if (x->response.finished || chunkq_is_empty(&x->response.queue)) {
+        return; /* finished: it is the loop's */
     }
     p->app->detach(p->app);
     pthread_mutex_lock(&p->lock);
@@ -177,6 +201,15 @@ static void hand_over(struct executor *base, struct exchange *x)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* For good: the response is complete. */
+static void hand_in(struct pool *p, struct exchange *x)
+{
+    pthread_mutex_lock(&p->lock);
+    post(p, x, SEND);
+    pthread_mutex_unlock(&p->lock);
+    uv_async_send(&p->posted_any);
+}
+
 /* Runs the application for `x`. True when its response is complete. */
 static bool call(struct runner *r, struct exchange *x)
 {
@@ -184,71 +217,72 @@ static bool call(struct runner *r, struct exchange *x)
     struct app *app = p->app;
     exchange_note(x, &x->begun_us);
     enum app_result result = app->begin(app, x);
+    bool complete = false;
 
     /* PEP 3333: each piece is sent before the next one is asked for. */
-    while (result == APP_MORE) {
-        hand_over(&p->base, x);
+    while (result == APP_MORE || result == APP_WHOLE) {
+        if (result == APP_MORE) {
+            hand_over(&p->base, x);
+        } else if (!complete) {
+            complete = true;
+            hand_in(p, x);
+        }
         if (x->aborted) {
             break;
         }
         result = app->next(app, x);
     }
-    if (result == APP_DONE) { /* else what there is must not begin an answer that cannot be completed */
-        pthread_mutex_lock(&p->lock);
-        post(p, x, SEND);
-        pthread_mutex_unlock(&p->lock);
-        uv_async_send(&p->posted_any);
+    if (result == APP_DONE && !complete) { /* else what there is must not begin an answer that cannot be completed */
+        complete = true;
+        hand_in(p, x);
     }
     app->end(app, x);
-    return result == APP_DONE;
+    return complete;
 }
 
-static void serve(struct runner *r, struct exchange *x)
+/* Takes what is first in `ready`, and answers it. The lock is held before and after. */
+static void serve(struct runner *r)
 {
     struct pool *p = r->pool;
-    bool complete = false;
+    struct exchange *x = line_take(&p->ready);
     bool wanted = !x->aborted; /* else the client left before the application saw the request */
+    bool complete = false;
 
+    slot_set(p->slot, GAUGE_waiting, --p->waiting);
+    if (p->ready.first) {
+        call_next(p);
+    }
     if (wanted) {
-        attach(r);
-        pthread_mutex_lock(&p->lock);
+        x->runner = r;
         enter(r, x);
         pthread_mutex_unlock(&p->lock);
         complete = call(r, x);
-    }
-    pthread_mutex_lock(&p->lock);
-    if (wanted) {
+        pthread_mutex_lock(&p->lock);
         leave(r);
+        x->runner = NULL;
     }
-    x->runner = NULL;
     post(p, x, GIVE_BACK | (complete ? COMPLETE : 0));
     pthread_mutex_unlock(&p->lock);
     uv_async_send(&p->posted_any);
-
-    if (r->attached && p->app->reap_pending(p->app)) {
-        p->app->reap(p->app);
-    }
-}
-
-/* The lock is held before and after. */
-static void work(struct runner *r)
-{
-    struct pool *p = r->pool;
-    struct exchange *x = p->ready.first ? line_take(&p->ready) : NULL;
-    if (x) {
-        x->runner = r;
-        slot_set(p->slot, GAUGE_waiting, --p->waiting);
-    } else {
-        p->reap = false;
-    }
-    pthread_mutex_unlock(&p->lock);
-    if (x) {
-        serve(r, x);
-    } else {
-        attach(r);
+    if (p->app->reap_pending(p->app)) {
         p->app->reap(p->app);
     }
     pthread_mutex_lock(&p->lock);
+}
+
+static void reap(struct pool *p)
+{
+    p->reap = false;
+    pthread_mutex_unlock(&p->lock);
+    p->app->reap(p->app);
+    pthread_mutex_lock(&p->lock);
+}
+
+/* Between two calls, before the interpreter takes itself away from this thread within one: then that client would wait
+ * for the calls of the other threads. */
+static bool is_others_turn(const struct runner *r)
+{
+    return r->pool->next_waits && clock_mono_us() - r->attached_us >= TURN_US;
 }
 
 static void *run(void *arg)
@@ -261,18 +295,22 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), name); /* it only helps those who look */
     pthread_mutex_lock(&p->lock);
     for (;;) {
-        if (p->ready.first || p->reap) {
-            work(r);
-        } else if (r->attached) { /* not sooner: with more to do, the interpreter is kept */
-            pthread_mutex_unlock(&p->lock);
-            detach(r);
-            pthread_mutex_lock(&p->lock);
-        } else if (p->stop) {
+        bool work = p->ready.first || p->reap;
+        if (r->attached && (!work || is_others_turn(r))) {
+            detach(r); /* not sooner: with more to do, the interpreter is kept */
+        } else if (r->attached && p->ready.first) {
+            serve(r);
+        } else if (r->attached) {
+            reap(p);
+        } else if (work && !p->next_waits) {
+            attach(r);        /* before anything is taken: what waits for the interpreter waits in `ready`, in order */
+        } else if (p->stop) { /* nothing is lent; what waits to be reaped goes with the application */
             break;
         } else {
             p->idle++;
             pthread_cond_wait(&p->work, &p->lock);
             p->idle--;
+            p->called = false;
         }
     }
     pthread_mutex_unlock(&p->lock);
@@ -291,9 +329,7 @@ static void submit(struct executor *base, struct exchange *x)
     pthread_mutex_lock(&p->lock);
     line_append(&p->ready, x);
     slot_set(p->slot, GAUGE_waiting, ++p->waiting);
-    if (p->idle > 0) {
-        pthread_cond_signal(&p->work);
-    }
+    call_next(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -330,6 +366,7 @@ static void attend(struct pool *p, struct exchange *x, unsigned errands)
 static void on_posted(uv_async_t *handle)
 {
     struct pool *p = handle->data;
+    conns_cork(p->conns);
     pthread_mutex_lock(&p->lock);
     struct exchange *last = p->posted.first ? p->posted.last : NULL;
     for (struct exchange *x = NULL; last && x != last;) { /* what is posted meanwhile wakes us again */
@@ -341,6 +378,7 @@ static void on_posted(uv_async_t *handle)
         pthread_mutex_lock(&p->lock);
     }
     pthread_mutex_unlock(&p->lock);
+    conns_uncork(p->conns);
 }
 
 /* No thread came by, so one is sent. If all are busy, the first that is through will do it. */
@@ -353,7 +391,7 @@ static void on_reaping(uv_timer_t *timer)
     pthread_mutex_lock(&p->lock);
     if (p->idle > 0) {
         p->reap = true;
-        pthread_cond_signal(&p->work);
+        call_next(p);
     }
     pthread_mutex_unlock(&p->lock);
 }
@@ -378,7 +416,8 @@ static void join(struct pool *p)
     }
 }
 
-int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app *app, struct slot *slot)
+int pool_create(struct pool **out, struct conns *conns, uv_loop_t *loop, unsigned threads, struct app *app,
+                struct slot *slot)
 {
     struct pool *p = calloc(1, sizeof(*p) + threads * sizeof(p->runners[0]));
     if (!p) {
@@ -387,6 +426,7 @@ int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app
     p->base = (struct executor){.submit = submit, .resume = resume, .flush = hand_over};
     p->app = app;
     p->slot = slot;
+    p->conns = conns;
     pthread_mutex_init(&p->lock, NULL); /* neither can fail with default attributes */
     pthread_cond_init(&p->work, NULL);
     uv_timer_init(loop, &p->reaping);

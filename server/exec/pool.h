@@ -16,15 +16,18 @@
 #include <uv.h>
 
 struct app;
+struct conns;
 struct exchange;
 struct executor;
 struct pool; /* opaque */
 struct slot;
 
 /* Starts the threads; they wait until the caller has given the interpreter up. `app`, `slot` (told how long the oldest
- * of the running calls has been running) and `loop` are borrowed. 0 or -errno; then, too, *out (NULL if there was no
+ * of the running calls has been running), `loop` and `conns` (the clients of what it is given: corked while answers are
+ * sent; may be NULL) are borrowed. 0 or -errno; then, too, *out (NULL if there was no
  * memory even for that) is to be stopped and destroyed. */
-int pool_create(struct pool **out, uv_loop_t *loop, unsigned threads, struct app *app, struct slot *slot);
+int pool_create(struct pool **out, struct conns *conns, uv_loop_t *loop, unsigned threads, struct app *app,
+                struct slot *slot);
 
 unsigned pool_threads(const struct pool *p);    /* that could be started */
 struct executor *pool_executor(struct pool *p); /* what the protocols see */

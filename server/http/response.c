@@ -189,6 +189,11 @@ void response_end(struct response *r)
     }
 }
 
+bool response_is_whole(const struct response *r)
+{
+    return r->finished && r->content_length >= 0 && r->body_bytes == (uint64_t)r->content_length;
+}
+
 bool response_is_short(const struct response *r)
 {
     return r->finished && r->content_length >= 0 && !r->no_body && r->body_bytes < (uint64_t)r->content_length;

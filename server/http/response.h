@@ -63,6 +63,9 @@ int response_push_copy(struct response *r, const void *data, size_t len);
 /* The application is through. Sets content_length when the head was not sent yet and it is not known. */
 void response_end(struct response *r);
 
+/* True when it was ended with as many bytes as its head says: nothing that follows can change it. */
+bool response_is_whole(const struct response *r);
+
 /* True when fewer bytes than declared were given and no more will come: the framing is broken. */
 bool response_is_short(const struct response *r);
 

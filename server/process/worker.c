@@ -552,7 +552,7 @@ static int start_threads(struct worker *w)
     unsigned threads = (unsigned)w->deps->settings->threads;
     int r;
     if (threads > 1) {
-        r = pool_create(&w->pool, &w->loop, threads, w->deps->app, w->slot);
+        r = pool_create(&w->pool, &w->conns, &w->loop, threads, w->deps->app, w->slot);
         if (r < 0) {
             log_error("Cannot start %u threads: %s (see ulimit -u and ulimit -v)", threads, strerror(-r));
         } else if (pool_threads(w->pool) < threads) {

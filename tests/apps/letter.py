@@ -13,7 +13,7 @@ import threading
 from urllib.parse import parse_qs
 from wsgiref.validate import validator
 
-from threaded import answer, note
+from threaded import answer, note, wait_for
 
 HERE = os.getcwd()
 TEXT = [("Content-Type", "text/plain")]
@@ -265,6 +265,27 @@ def closing_and(environ, start_response, name, kind):
     if kind != "never_starts":
         start_response("200 OK", [*TEXT, ("Content-Length", "100")] if kind == "too_short" else list(TEXT))
     return Noted(name, ["text"] if kind == "no_bytes" else [b"one"])
+
+
+def whole_then(environ, start_response, name, end):
+    """As many bytes as Content-Length says; the rest is nobody's business."""
+
+    def pieces():
+        yield b"whole"
+        wait_for(name)
+        if end == "fails":
+            raise RuntimeError("after the whole")
+        if end == "more":
+            yield b"more"
+            yield b"and more"
+        if end == "restarts":
+            try:
+                raise LookupError("after the whole")
+            except LookupError:
+                start_response("500 Sorry", list(TEXT), sys.exc_info())
+
+    start_response("200 OK", [*TEXT, ("Content-Length", "5")])
+    return Closing(name, pieces())
 
 
 def head_is_gone(environ, start_response, by):

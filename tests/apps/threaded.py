@@ -61,12 +61,16 @@ def who(environ, start_response):
     return answer(start_response, {**facts(), "multithread": environ["wsgi.multithread"]})
 
 
-def wait(environ, start_response, file):
-    note("waiting.txt", f"/wait?file={file}")
+def wait_for(file):
     for _ in range(BOUND * 100):
         if os.path.exists(os.path.join(HERE, file)):
             break
         time.sleep(0.01)
+
+
+def wait(environ, start_response, file):
+    note("waiting.txt", f"/wait?file={file}")
+    wait_for(file)
     return answer(start_response, "waited")
 
 

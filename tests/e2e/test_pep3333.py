@@ -308,6 +308,20 @@ def test_close_is_called_once_when_the_client_leaves(site):
 
 
 @ours
+@pytest.mark.parametrize("end", ["ends", "fails", "more", "restarts"])
+def test_whole_body_reaches_the_client_whatever_its_iterator_does_then(site, end):
+    name = f"whole_{end}"
+    with site.connect() as c:
+        assert c.request("GET", f"/whole_then?name={name}&end={end}").body == b"whole"
+        assert lines(site, "closed.txt", name) == 0
+        (site.dir / name).touch()
+        assert c.request("GET", "/own_environ").status == 200
+    assert_closed_once(site, name)
+    if end in ("fails", "restarts"):
+        site.wait_log(f"Error handling request GET /whole_then?name={name}&end={end}\n")
+
+
+@ours
 @pytest.mark.parametrize("threads", EXECUTORS)
 @pytest.mark.parametrize("name", ["TERM", "INT"])
 def test_close_is_called_once_when_the_worker_is_told_to_stop(server, threads, name):

@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/scoreboard.h"
 #include "server/exec/app.h"
 #include "server/exec/inline.h"
+#include "server/net/conns.h"
 #include "server/net/peer.h"
 
 #define EXCHANGES 4
@@ -30,7 +32,11 @@ struct fixture {
     struct exchange *submit_when_done; /* the protocol has another request ready */
     struct exchange *abort_in_next;    /* the client leaves while the application computes */
     struct exchange *resume_in_next;   /* the client catches up meanwhile */
+    struct exchange *long_call;        /* the application takes a millisecond for it */
+    bool whole[EXCHANGES];             /* what it gives is the whole response */
     bool reap_pending;
+    struct conns conns;
+    bool corked[EXCHANGES]; /* when it was last flushed */
     char events[4096];
 };
 
@@ -71,10 +77,17 @@ static enum app_result on_next(struct app *a, struct exchange *x)
     if (f->abort_in_next == x) {
         exchange_abort(x, &f->e.base);
     }
+    if (f->long_call == x) {
+        usleep(1000);
+    }
+    if (f->whole[i] && !x->response.finished) {
+        x->response.content_length = 0;
+        response_end(&x->response);
+    }
     if (f->resume_in_next) {
         f->e.base.resume(&f->e.base, f->resume_in_next);
     }
-    return f->pieces[i]-- > 0 ? APP_MORE : f->last[i];
+    return f->pieces[i]-- > 0 ? (f->whole[i] ? APP_WHOLE : APP_MORE) : f->last[i];
 }
 
 static void on_end(struct app *a, struct exchange *x)
@@ -103,6 +116,7 @@ static void on_flush(struct exchange *x)
 {
     note('f', x);
     f->room[x - f->x]--;
+    f->corked[x - f->x] = f->conns.corked;
 }
 
 static bool on_wants_more(const struct exchange *x)
@@ -143,6 +157,7 @@ static int begin(void **state)
                           .reap_pending = on_reap_pending,
                           .reap = on_reap};
     inline_init(&f->e, &f->app, &f->slot);
+    f->e.conns = &f->conns;
     for (size_t i = 0; i < EXCHANGES; i++) {
         exchange_init(&f->x[i]);
         f->x[i].ops = &ops;
@@ -188,6 +203,19 @@ static void runs(const char *events)
     inline_run(&f->e);
     assert_string_equal(f->events, events);
     assert_int_equal(f->slot.busy_since_us, 0);
+    assert_false(f->conns.corked);
+}
+
+/* The same exchange as another request. */
+static void submit_again(int number)
+{
+    struct exchange *x = &f->x[number - 1];
+    const struct exchange_ops *ops = x->ops;
+    exchange_reset(x);
+    x->ops = ops;
+    x->peer = &PEER;
+    x->peer_kept = true;
+    submit(number);
 }
 
 static void test_nothing_happens_before_the_turn(void **state)
@@ -375,6 +403,82 @@ static void test_what_was_put_aside_is_work(void **state)
     assert_false(inline_has_work(&f->e));
 }
 
+static void test_whole_response_is_finished_whatever_the_client_takes(void **state)
+{
+    (void)state;
+    f->whole[0] = true;
+    f->pieces[0] = 2;
+    f->room[0] = 0;
+    submit(1);
+    runs("b1f1n1f1n1f1e1d1R");
+}
+
+static void test_failure_after_a_whole_response_does_not_spoil_it(void **state)
+{
+    (void)state;
+    f->whole[0] = true;
+    f->pieces[0] = 1;
+    f->last[0] = APP_FAILED;
+    submit(1);
+    runs("b1f1n1e1d1R");
+}
+
+static void test_abort_ends_a_whole_response_too(void **state)
+{
+    (void)state;
+    f->whole[0] = true;
+    f->pieces[0] = 1000;
+    f->abort_in_next = &f->x[0];
+    submit(1);
+    runs("b1f1e1d1R");
+}
+
+static void test_answers_of_short_calls_go_out_together(void **state)
+{
+    (void)state;
+    submit(1);
+    runs("b1f1e1d1R");
+    assert_false(f->corked[0]); /* it has nobody to wait for */
+    submit_again(1);
+    submit(2);
+    submit(3);
+    runs("b1f1e1d1b2f2e2d2b3f3e3d3R");
+    assert_true(f->corked[0]);
+    assert_true(f->corked[1]);
+    assert_true(f->corked[2]);
+}
+
+static void test_answers_do_not_wait_for_long_calls(void **state)
+{
+    (void)state;
+    f->long_call = &f->x[1];
+    submit(1);
+    submit(2);
+    submit(3);
+    runs("b1f1e1d1b2f2e2d2b3f3e3d3R");
+    assert_false(f->corked[2]);
+    f->long_call = NULL;
+    submit_again(1);
+    submit_again(2);
+    runs("b1f1e1d1b2f2e2d2R");
+    assert_false(f->corked[0]);           /* another may come */
+    for (int i = 0; !f->corked[0]; i++) { /* it is forgotten, and comes again */
+        assert_true(i < 10000);
+        submit_again(1);
+        submit_again(2);
+        f->events[0] = '\0';
+        inline_run(&f->e);
+    }
+}
+
+static void test_standby_thread_lets_go_of_what_is_corked(void **state)
+{
+    (void)state;
+    conns_cork(&f->conns);
+    inline_taken(&f->e);
+    assert_false(f->conns.corked);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -394,6 +498,12 @@ int main(void)
         TEST(test_exchange_may_be_submitted_again_as_it_is_given_back),
         TEST(test_interpreter_is_taken_only_for_work),
         TEST(test_what_was_put_aside_is_work),
+        TEST(test_whole_response_is_finished_whatever_the_client_takes),
+        TEST(test_failure_after_a_whole_response_does_not_spoil_it),
+        TEST(test_abort_ends_a_whole_response_too),
+        TEST(test_answers_of_short_calls_go_out_together),
+        TEST(test_answers_do_not_wait_for_long_calls),
+        TEST(test_standby_thread_lets_go_of_what_is_corked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

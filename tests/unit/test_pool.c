@@ -33,6 +33,9 @@ struct script {
     bool writes;          /* begin flushes by itself, as write() does */
     int gate;             /* begin waits until that many gates are open */
     int end_gate;         /* and so does end */
+    bool whole;           /* the piece of begin is the whole response */
+    int next_gate;        /* where next waits */
+    bool slow;            /* begin keeps the interpreter until another thread wants it, and for its turn */
 
     /* What the client does: the loop's. */
     int room; /* pieces until it cannot follow */
@@ -40,6 +43,7 @@ struct script {
 
     /* What came of it. */
     atomic_int begun, made, ended, sent_at_end;
+    pthread_t thread; /* that made it */
 };
 
 struct fixture {
@@ -55,6 +59,7 @@ struct fixture {
     int gates; /* open: under the lock */
     pthread_mutex_t interpreter;
     atomic_int waiting;  /* at gates */
+    atomic_int wanting;  /* the interpreter */
     atomic_int sent_all; /* pieces, over all exchanges */
     atomic_int reaps, to_reap, left;
     int order[EXCHANGES], n_order; /* in which exchanges were begun: under the lock */
@@ -67,7 +72,9 @@ static struct fixture *f; /* of the test that runs */
 static void on_attach(struct app *a)
 {
     (void)a;
+    f->wanting++;
     pthread_mutex_lock(&f->interpreter);
+    f->wanting--;
 }
 
 static void on_detach(struct app *a)
@@ -100,14 +107,21 @@ static enum app_result on_next(struct app *a, struct exchange *x)
 {
     (void)a;
     struct script *s = &f->s[x - f->x];
-    if (!(s->empty && s->made > 0)) {
+    if (s->next_gate && s->made > 0) {
+        wait_at(s->next_gate);
+    }
+    if (!(s->empty && s->made > 0) && !x->response.finished) {
         assert_int_equal(response_push_copy(&x->response, "piece", 5), 0);
     }
     s->made++;
-    if (s->pieces-- > 0) {
-        return APP_MORE;
+    if (s->whole && s->made == 1) {
+        x->response.content_length = 5;
+        response_end(&x->response);
     }
-    if (s->last == APP_DONE) {
+    if (s->pieces-- > 0) {
+        return s->whole ? APP_WHOLE : APP_MORE;
+    }
+    if (s->last == APP_DONE && !s->whole) {
         response_end(&x->response);
     }
     return s->last;
@@ -124,8 +138,15 @@ static enum app_result on_begin(struct app *a, struct exchange *x)
     pthread_mutex_unlock(&f->lock);
     assert_true(f->slot.busy_since_us > 0);
     assert_string_equal(x->peer->addr, "192.0.2.1");
+    s->thread = pthread_self();
     if (s->gate) {
         wait_at(s->gate);
+    }
+    while (s->slow && f->wanting == 0) {
+        uv_sleep(1);
+    }
+    if (s->slow) {
+        uv_sleep(5);
     }
     assert_int_equal(response_start(&x->response, (struct str){"200 OK", 6}), RESPONSE_OK);
     if (s->writes) {
@@ -229,7 +250,7 @@ static int begin_with(unsigned threads)
     }
     uv_timer_init(&f->loop, &f->alarm);
     uv_timer_start(&f->alarm, on_alarm, BOUND_MS, 0);
-    return pool_create(&f->pool, &f->loop, threads, &f->app, &f->slot);
+    return pool_create(&f->pool, NULL, &f->loop, threads, &f->app, &f->slot);
 }
 
 static int begin(void **state)
@@ -525,6 +546,61 @@ static void test_complete_response_is_sent_before_the_iterable_is_closed(void **
     went(0, 1, true);
 }
 
+/* By its length: the client has it, whatever the application goes on to do. */
+static void test_whole_response_is_sent_though_the_application_goes_on(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        f->s[i].whole = true;
+        f->s[i].pieces = 2;
+        f->s[i].next_gate = 1;
+        f->s[i].last = i == 0 ? APP_DONE : APP_FAILED;
+        submit(i);
+        RUN_UNTIL(f->s[i].sent == 1 && f->waiting == i + 1);
+        assert_int_equal(f->s[i].ended, 0);
+    }
+    open_gates(1);
+    run_until_idle();
+    went(0, 3, true);
+    went(1, 3, true);
+    assert_int_equal(f->s[1].sent, 1);
+}
+
+static void test_one_thread_waits_for_the_interpreter_with_nothing_in_hand(void **state)
+{
+    (void)state;
+    on_attach(&f->app); /* as a library that computes for long */
+    for (int i = 0; i < 8; i++) {
+        submit(i);
+    }
+    RUN_UNTIL(f->wanting > 0);
+    for (int i = 0; i < 20; i++) {
+        uv_sleep(1);
+        assert_int_equal(f->wanting, 1);
+    }
+    exchange_abort(&f->x[0], pool_executor(f->pool));
+    on_detach(&f->app);
+    run_until_idle();
+    assert_int_equal(f->s[0].begun, 0);
+    for (int i = 1; i < 8; i++) {
+        assert_int_equal(f->order[i - 1], i);
+    }
+}
+
+static void test_threads_take_turns_between_calls(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        f->s[i].slow = i < 7; /* nobody waits when nothing is left to do */
+        submit(i);
+    }
+    run_until_idle();
+    for (int i = 1; i < 8; i++) {
+        assert_int_equal(f->order[i], i);
+        assert_false(pthread_equal(f->s[i].thread, f->s[i - 1].thread));
+    }
+}
+
 static void test_the_oldest_call_counts_for_the_time_limit(void **state)
 {
     (void)state;
@@ -641,7 +717,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         TEST(test_exchange_goes_through_and_comes_back),
-        cmocka_unit_test_setup_teardown(test_exchanges_are_taken_in_the_order_they_came, begin_one, end),
+        TEST(test_exchanges_are_taken_in_the_order_they_came),
         TEST(test_calls_run_at_the_same_time),
         TEST(test_all_threads_busy_makes_the_next_one_wait),
         TEST(test_each_piece_is_sent_before_the_next_is_made),
@@ -654,6 +730,9 @@ int main(void)
         TEST(test_failure_ends_the_exchange_without_success),
         TEST(test_writing_waits_for_the_client),
         TEST(test_complete_response_is_sent_before_the_iterable_is_closed),
+        TEST(test_whole_response_is_sent_though_the_application_goes_on),
+        TEST(test_one_thread_waits_for_the_interpreter_with_nothing_in_hand),
+        TEST(test_threads_take_turns_between_calls),
         TEST(test_the_oldest_call_counts_for_the_time_limit),
         TEST(test_what_was_put_aside_is_reaped_by_a_thread),
         TEST(test_pool_does_not_stop_over_a_running_call),
