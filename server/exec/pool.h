@@ -1,9 +1,11 @@
 /* pool.h - N threads run the application; output is posted to the loop; a slow client makes its thread wait.
  *
- * The loop puts exchanges that are ready into one queue; each thread takes one, and runs it from begin to end. Output
- * is posted to the loop, which is woken, sends it, and lets the thread go on once the client can take more or has left:
- * one of the two has the response at any time (exchange.h says which). A response that is complete is posted before
- * `end`, so that the client need not wait for close(); a second errand gives the exchange back.
+ * The loop puts exchanges that are ready into one queue; the thread that has the interpreter takes one, and runs it
+ * from begin to end. One thread at a time waits for the interpreter, with nothing in hand: it goes on as soon as the
+ * other waits for something else, or has had its turn. Output is posted to the loop, which is woken, sends it, and lets
+ * the thread go on once the client can take more or has left: one of the two has the response at any time (exchange.h
+ * says which). A response that is complete is posted before its iterator or close() is called again, so that the client
+ * need not wait for them; a second errand gives the exchange back.
  *
  * The loop's thread never holds the interpreter here. What its chunk releases put aside is reaped by the threads.
  * All functions are for the loop thread. */

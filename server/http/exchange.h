@@ -10,6 +10,7 @@
  *   request, body, peer   are only read, by both sides
  *   response, arena       belong to the application's thread, and to the loop from each call of exchange_flush until it
  *                         returns. After the last of it the thread hands them over for good: it only reads the fields
+ *                         (and counts in dropped_bytes what comes too late)
  *   aborted               is written by the loop, and read by both
  *   app, told             belong to the application's thread
  *   all else              belongs to the loop, or is under the executor's lock

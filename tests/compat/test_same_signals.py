@@ -78,7 +78,9 @@ def test_number_of_workers(both):
 
     counts, lines = zip(*both(scenario))
     assert counts[0] == counts[1] == [1, 2, 3, 2, 1, 1]
-    same_lines(lines)
+    # gunicorn tells a worker again that is just ending, after its Python has put the signals back.
+    again = [line for line in lines[0] if "was sent SIGTERM!" in line]
+    same_lines(([line for line in lines[0] if line not in again], lines[1]))
 
 
 def test_reload(both):
