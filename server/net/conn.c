@@ -416,6 +416,7 @@ void conn_end_tells(struct conn *c)
 void conn_abort(struct conn *c)
 {
     if (c->state != CONN_CLOSED) {
+        conn_send_corked(c); /* it would have left before, had it not waited for others */
         conn_finish(c);
     }
 }

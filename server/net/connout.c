@@ -200,20 +200,33 @@ static void close_when_sent(struct conn *c)
     conn_resume(c);
 }
 
+/* From the queue to the socket: see send_now. */
+static int send_queue(struct conn *c)
+{
+    struct chunkq *q = &c->queue;
+    int r = chunkq_is_empty(q) ? 0 : send_now(c, q->v, &q->head, q->n);
+    q->bytes = 0;
+    for (size_t k = q->head; k < q->n; k++) {
+        q->bytes += q->v[k].len;
+    }
+    return r;
+}
+
+void conn_send_corked(struct conn *c)
+{
+    if (c->in_cork && c->state == CONN_OPEN) {
+        conn_take_from_cork(c);
+        send_queue(c); /* who calls this ends the connection in any case */
+    }
+}
+
 void conn_flush(struct conn *c)
 {
     if (c->writer || c->state >= CONN_LINGER) {
         return;
     }
     struct chunkq *q = &c->queue;
-    int r = 0;
-    if (!chunkq_is_empty(q)) {
-        r = send_now(c, q->v, &q->head, q->n);
-        q->bytes = 0;
-        for (size_t k = q->head; k < q->n; k++) {
-            q->bytes += q->v[k].len;
-        }
-    }
+    int r = send_queue(c);
     if (r == 0 && c->state == CONN_CLOSING) {
         r = say_goodbye(c);
         if (r == UV_EAGAIN && tls_in_kernel(c->tls)) {

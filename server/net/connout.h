@@ -11,5 +11,6 @@ void conn_account(struct conn *c);        /* keeps the worker's sum true: after 
 void conn_drop_cipher(struct conn *c);    /* frees the buffer for ciphertext, or keeps it for the next connection */
 int conn_start_writer(struct conn *c);    /* the socket is full: libuv waits for it with the head of the queue */
 void conn_take_from_cork(
-    struct conn *c);             /* what it has queued is somebody else's to send; nothing when it is not in it */
-void conn_flush(struct conn *c); /* sends what is queued as far as it goes; may close the connection */
+    struct conn *c);                   /* what it has queued is somebody else's to send; nothing when it is not in it */
+void conn_send_corked(struct conn *c); /* the same, but it is sent as far as it goes */
+void conn_flush(struct conn *c);       /* sends what is queued as far as it goes; may close the connection */

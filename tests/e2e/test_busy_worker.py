@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import THREADED, ours, wait_until
-from wire import encode
+from wire import Broken, encode
 
 pytestmark = [ours, pytest.mark.skipif(THREADED, reason="it is about a worker with one thread")]
 
@@ -51,19 +51,45 @@ def test_request_that_waited_is_answered_next(site):
         assert c.reply().body == b"Hello, World!"
 
 
+class Together:
+    """What is sent inside reaches the worker in one turn of its loop, after calls so short that answers wait for each
+    other."""
+
+    def __init__(self, site, *connections):
+        for c in connections:
+            for _ in range(500):
+                assert c.request("GET", "/").status == 200
+        (self.worker,) = site.workers(1)
+
+    def __enter__(self):
+        os.kill(self.worker, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        os.kill(self.worker, signal.SIGCONT)
+
+
 def test_answer_is_sent_while_the_next_call_lasts(site):
     with site.connect() as first, site.connect() as second:
-        for _ in range(1000):  # calls are short, so that answers wait for each other
-            assert first.request("GET", "/").status == 200
-        assert second.request("GET", "/").status == 200
-        (worker,) = site.workers(1)
-        os.kill(worker, signal.SIGSTOP)
-        first.send(encode("GET", "/"))
-        second.send(encode("GET", "/wait?file=next"))
-        os.kill(worker, signal.SIGCONT)  # it finds both at once
+        with Together(site, first, second):
+            first.send(encode("GET", "/"))
+            second.send(encode("GET", "/wait?file=next"))
         assert first.reply().body == b"Hello, World!"
         (site.dir / "next").touch()
         assert second.reply().body == b"waited"
+
+
+def test_what_was_written_reaches_the_client_before_the_call_fails(site):
+    site.tracebacks_expected = True
+    with site.connect() as first, site.connect() as second, site.connect() as third:
+        with Together(site, first, second, third):
+            first.send(encode("GET", "/"))
+            second.send(encode("GET", "/write_fails"))
+            third.send(encode("GET", "/"))
+        assert second.head().status == 200
+        assert second.chunk() == b"written"
+        with pytest.raises(Broken):
+            second.chunk()
+        assert first.reply().status == third.reply().status == 200
 
 
 def test_upload_is_received_meanwhile(site):
