@@ -35,10 +35,10 @@ static struct str text_of(struct arena *arena, PyObject *value)
 void variables_keep(struct exchange *x, PyObject *dict)
 {
     const struct wanted *w = x->wanted;
-    struct str *values = arena_alloc(&x->arena, w->n * sizeof(*values));
+    struct str *values = arena_alloc(&x->kept, w->n * sizeof(*values));
     for (size_t i = 0; values && i < w->n; i++) {
         PyObject *value = find(dict, w->names[i]);
-        values[i] = value ? text_of(&x->arena, value) : (struct str){0};
+        values[i] = value ? text_of(&x->kept, value) : (struct str){0};
         Py_XDECREF(value);
     }
     x->variables = values;

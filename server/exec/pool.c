@@ -202,10 +202,13 @@ static void hand_over(struct executor *base, struct exchange *x)
 }
 
 /* For good: the response is complete. */
-static void hand_in(struct pool *p, struct exchange *x)
+static void hand_in(struct runner *r, struct exchange *x)
 {
+    struct pool *p = r->pool;
     pthread_mutex_lock(&p->lock);
+    leave(r); /* the time limit is for each piece */
     post(p, x, SEND);
+    enter(r, x);
     pthread_mutex_unlock(&p->lock);
     uv_async_send(&p->posted_any);
 }
@@ -225,7 +228,7 @@ static bool call(struct runner *r, struct exchange *x)
             hand_over(&p->base, x);
         } else if (!complete) {
             complete = true;
-            hand_in(p, x);
+            hand_in(r, x);
         }
         if (x->aborted) {
             break;
@@ -234,7 +237,7 @@ static bool call(struct runner *r, struct exchange *x)
     }
     if (result == APP_DONE && !complete) { /* else what there is must not begin an answer that cannot be completed */
         complete = true;
-        hand_in(p, x);
+        hand_in(r, x);
     }
     app->end(app, x);
     return complete;

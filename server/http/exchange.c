@@ -19,6 +19,7 @@ void exchange_init(struct exchange *x)
 {
     memset(x, 0, sizeof(*x));
     arena_init(&x->arena);
+    arena_init(&x->kept);
     response_init(&x->response, &x->arena);
 }
 
@@ -29,6 +30,7 @@ void exchange_reset(struct exchange *x)
     x->body = NULL;
     response_init(&x->response, &x->arena);
     arena_reset(&x->arena);
+    arena_reset(&x->kept);
     memset(&x->request, 0, sizeof(x->request));
     x->state = EXCHANGE_RECEIVING;
     x->ready_us = x->begun_us = x->answered_us = 0;
@@ -51,6 +53,7 @@ void exchange_finish(struct exchange *x)
     body_destroy(x->body);
     response_finish(&x->response);
     arena_finish(&x->arena);
+    arena_finish(&x->kept);
 }
 
 void exchange_submit(struct exchange *x, struct executor *e)

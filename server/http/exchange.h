@@ -12,7 +12,7 @@
  *                         returns. After the last of it the thread hands them over for good: it only reads the fields
  *                         (and counts in dropped_bytes what comes too late)
  *   aborted               is written by the loop, and read by both
- *   app, told             belong to the application's thread
+ *   app, told, kept       belong to the application's thread
  *   all else              belongs to the loop, or is under the executor's lock
  *
  *   RECEIVING -> READY -> RUNNING -> DONE            the usual way
@@ -64,6 +64,7 @@ struct wanted {
 
 struct exchange {
     struct arena arena;
+    struct arena kept; /* what the application's thread keeps of a call that ends */
     struct request request;
     struct response response;
     struct body *body;       /* owned; NULL when there is none */
@@ -80,8 +81,8 @@ struct exchange {
     uint64_t nth;                             /* request of its connection, from 1 */
     bool wants_times;                         /* somebody will look at the moments above */
     const struct wanted *wanted;              /* borrowed: which variables of WSGI the access log shows; NULL: none */
-    struct str *variables;                    /* arena: these, as the application has left them; no text: it had none
-                                               * of that name. NULL: no application has ended */
+    struct str *variables; /* in `kept`: these, as the application has left them; no text: it had none
+                            * of that name. NULL: no application has ended */
 
     const struct exchange_ops *ops; /* the protocol's */
     void *protocol;                 /* the protocol's own state for this exchange */

@@ -29,12 +29,12 @@ static char *put(char *p, struct str s)
     return p + s.len;
 }
 
-bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
+bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock, struct str more,
                   struct chunk *out)
 {
     const struct response *r = &x->response;
     bool http11 = x->request.minor > 0;
-    char *head = arena_alloc(&x->arena, r->status_line.len + r->block.len + OWN_FIELDS_MAX);
+    char *head = arena_alloc(&x->arena, r->status_line.len + r->block.len + more.len + OWN_FIELDS_MAX);
     if (!head) {
         return false;
     }
@@ -55,6 +55,7 @@ bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, con
         p += digits_put(p, (uint64_t)r->content_length, 10);
         p = put(p, STR("\r\n"));
     }
+    p = put(p, more);
     p = put(p, r->block);
     p = put(p, STR("\r\n"));
     *out = (struct chunk){.data = head, .len = (size_t)(p - head), .fd = -1};

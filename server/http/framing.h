@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "server/base/str.h"
 #include "server/net/chunk.h"
 
 struct clock;
@@ -17,8 +18,9 @@ enum framing {
 
 enum framing framing_of(const struct exchange *x);
 
-/* The head of x->response as one chunk in the arena. False when memory is short. */
-bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock,
+/* The head of x->response, with `more` lines of our own, as one chunk in the arena. False when memory is short. The
+ * response is only read: the application's thread may be reading it, too. */
+bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock, struct str more,
                   struct chunk *out);
 
 /* Moves chunks of a body into `out`, framed, as many as `max` places take (3 or more): all of them become one chunk on

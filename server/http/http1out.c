@@ -63,12 +63,11 @@ static bool make_head(struct http1 *h, struct chunk *out)
         conn_end_tells(h->conn);
     }
     clock_update(&h->http->clock);
-    if (tohttps_pin(h->x, h->http->hsts) < 0) {
-        return false;
-    }
+    char pin[TOHTTPS_PIN_MAX];
+    struct str more = {pin, tohttps_pin(h->x, h->http->hsts, pin)};
     h->x->response.head_sent = true;
     exchange_note(h->x, &h->x->answered_us);
-    return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, out);
+    return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, more, out);
 }
 
 /* Hands a part of the body to the connection; `last`: all that is left of it, and then what ends the answer. 0, or

@@ -64,19 +64,17 @@ int tohttps_lead(struct exchange *x)
     return e;
 }
 
-int tohttps_pin(struct exchange *x, int seconds)
+size_t tohttps_pin(const struct exchange *x, int seconds, char line[TOHTTPS_PIN_MAX])
 {
-    struct response *r = &x->response;
-    const struct str name = STR("Strict-Transport-Security");
+    const struct response *r = &x->response;
     if (seconds == 0 || !x->peer->tls) {
         return 0;
     }
     for (size_t i = 0; i < r->n_fields; i++) {
-        if (str_ieq(r->fields[i].name, name)) {
+        if (str_ieq(r->fields[i].name, STR("Strict-Transport-Security"))) {
             return 0;
         }
     }
-    char value[32];
-    int len = snprintf(value, sizeof(value), "max-age=%d", seconds);
-    return response_add(r, name, (struct str){value, (size_t)len}) == RESPONSE_OK ? 0 : -ENOMEM;
+    int len = snprintf(line, TOHTTPS_PIN_MAX, "Strict-Transport-Security: max-age=%d\r\n", seconds);
+    return (size_t)len;
 }

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+
+#define TOHTTPS_PIN_MAX 64
 
 struct exchange;
 struct settings;
@@ -14,6 +17,7 @@ bool tohttps_wanted(const struct exchange *x);
  * host was meant. 0 or -ENOMEM. */
 int tohttps_lead(struct exchange *x);
 
-/* Adds Strict-Transport-Security to a response over TLS (RFC 6797 7.2: over nothing else), unless the application has
- * set its own. `seconds`: 0: nothing is added. 0 or -ENOMEM. */
-int tohttps_pin(struct exchange *x, int seconds);
+/* The line of Strict-Transport-Security, CR LF included, for the head of a response over TLS (RFC 6797 7.2: over
+ * nothing else), unless the application has set its own. Returns its length; 0: there is to be none, as with `seconds`
+ * 0. */
+size_t tohttps_pin(const struct exchange *x, int seconds, char line[TOHTTPS_PIN_MAX]);

@@ -97,6 +97,14 @@ def slow_pieces(environ, start_response, n, sleep):
         yield b"piece\n"
 
 
+def slow_whole(environ, start_response, n, sleep):
+    """The same, but what its length says is there half-way."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(int(n) // 2 * 6))])
+    for _ in range(int(n)):
+        time.sleep(float(sleep))
+        yield b"piece\n"
+
+
 def slow_writes(environ, start_response, n, sleep):
     send = start_response("200 OK", [("Content-Type", "text/plain")])
     for _ in range(int(n)):
@@ -283,6 +291,11 @@ def status(environ, start_response, line):
 def status_with_body(environ, start_response, line):
     start_response(line, [("Content-Type", "text/plain")])
     return [b"no client may see this"]
+
+
+def write_fails(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])(b"written")
+    raise RuntimeError("after writing")
 
 
 def write(environ, start_response):

@@ -249,10 +249,12 @@ def test_close_is_called_once_when_a_call_was_given_up(limited):
     assert (site.dir / "closed.txt").read_text().count("iterating_hangs") == 1
 
 
-@pytest.mark.parametrize("page", ["slow_pieces", "slow_writes"])
-def test_time_counts_from_the_last_piece_on(limited, page):
+@pytest.mark.parametrize("page, pieces", [("slow_pieces", 6), ("slow_writes", 6), ("slow_whole", 3)])
+def test_time_counts_from_the_last_piece_on(limited, page, pieces):
     site = limited()
-    assert site.get(f"/{page}?n=6&sleep={LIMIT / 4}").body == b"piece\n" * 6
+    with site.connect() as c:
+        assert c.request("GET", f"/{page}?n=6&sleep={LIMIT / 4}").body == b"piece\n" * pieces
+        assert c.request("GET", "/").status == 200
     assert "TIMEOUT" not in site.log()
 
 
