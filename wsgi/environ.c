@@ -12,6 +12,7 @@
 #include "server/net/clientcert.h"
 #include "server/net/peer.h"
 #include "wsgi/errors.h"
+#include "wsgi/latin1.h"
 #include "wsgi/module.h"
 
 /* Keys of our own; the names of headers have theirs by number. */
@@ -87,6 +88,7 @@ enum text { TEXT_REMOTE_ADDR = HEADER_COUNT, TEXT_SERVER_NAME, TEXT_SSL_PROTOCOL
 
 struct environ {
     PyObject *base[2];               /* owned: what all requests share, [1] over TLS */
+    PyObject *usual[KEY_COUNT];      /* borrowed: what base holds under keys that a request may leave as they are */
     PyObject *keys[KEY_COUNT];       /* owned, as all below */
     PyObject *headers[HEADER_COUNT]; /* keys of known headers */
     PyObject *last[TEXT_COUNT];      /* last values, see above */
@@ -101,11 +103,6 @@ struct environ {
 /* --- What is prepared -----------------------------------------------------------------------------------------------
  */
 
-static PyObject *latin1(struct str s)
-{
-    return PyUnicode_DecodeLatin1(s.p, (Py_ssize_t)s.len, NULL);
-}
-
 /* Steals the value, which may be NULL with an exception. */
 static int put(PyObject *dict, PyObject *key, PyObject *value)
 {
@@ -115,6 +112,35 @@ static int put(PyObject *dict, PyObject *key, PyObject *value)
     int r = PyDict_SetItem(dict, key, value);
     Py_DECREF(value);
     return r;
+}
+
+/* The same; what the copy of base holds already need not be set: most requests are GET by HTTP/1.1. */
+static int put_unless_usual(struct environ *e, PyObject *dict, enum key key, PyObject *value)
+{
+    if (value && value == e->usual[key]) {
+        Py_DECREF(value);
+        return 0;
+    }
+    return put(dict, e->keys[key], value);
+}
+
+/* The same, and `value` is the usual one from now on: what changes with the address that the client has asked. */
+static int put_and_learn(struct environ *e, PyObject *dict, enum key key, PyObject *value)
+{
+#ifndef Py_GIL_DISABLED
+    if (value && value != e->usual[key]) {
+        e->usual[key] = NULL;
+        if (PyDict_SetItem(e->base[0], e->keys[key], value) < 0 ||
+            PyDict_SetItem(e->base[1], e->keys[key], value) < 0) {
+            Py_DECREF(value);
+            return -1;
+        }
+        int r = put(dict, e->keys[key], value);
+        e->usual[key] = value; /* base has it */
+        return r;
+    }
+#endif
+    return put_unless_usual(e, dict, key, value);
 }
 
 static int put_all(struct environ *e, PyObject *dict, const struct settings *s, const struct module_state *types,
@@ -144,7 +170,7 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
     return ok ? 0 : -1;
 }
 
-/* Every request replaces these. They are in the base so that its copy has their places already. */
+/* Every request replaces most of these. They are in the base so that its copy has their places already. */
 static int put_places(struct environ *e, PyObject *dict)
 {
     static const enum key places[] = {KEY_REQUEST_METHOD,  KEY_PATH_INFO,   KEY_QUERY_STRING, KEY_RAW_URI,
@@ -152,7 +178,8 @@ static int put_places(struct environ *e, PyObject *dict)
                                       KEY_REMOTE_PORT,     KEY_INPUT};
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        if (PyDict_SetItem(dict, e->keys[places[i]], e->empty) < 0) {
+        PyObject *usual = e->usual[places[i]];
+        if (PyDict_SetItem(dict, e->keys[places[i]], usual ? usual : e->empty) < 0) {
             return -1;
         }
     }
@@ -196,10 +223,14 @@ static int make_names(struct environ *e)
     for (size_t i = 0; i < METHODS && ok; i++) {
         ok = (e->methods[i] = PyUnicode_InternFromString(method_names[i])) != NULL;
     }
-    return ok && (e->http_10 = PyUnicode_InternFromString("HTTP/1.0")) &&
-                   (e->http_11 = PyUnicode_InternFromString("HTTP/1.1")) && (e->empty = PyUnicode_InternFromString(""))
-               ? 0
-               : -1;
+    if (!ok || !(e->http_10 = PyUnicode_InternFromString("HTTP/1.0")) ||
+        !(e->http_11 = PyUnicode_InternFromString("HTTP/1.1")) || !(e->empty = PyUnicode_InternFromString(""))) {
+        return -1;
+    }
+    e->usual[KEY_REQUEST_METHOD] = e->methods[0];
+    e->usual[KEY_SERVER_PROTOCOL] = e->http_11;
+    e->usual[KEY_QUERY_STRING] = e->empty;
+    return 0;
 }
 
 struct environ *environ_create(const struct settings *s, const struct module_state *types)
@@ -261,31 +292,19 @@ static PyObject *remembered(struct environ *e, unsigned slot, struct str s)
 {
 #ifdef Py_GIL_DISABLED
     (void)e, (void)slot;
-    return latin1(s); /* what threads share would need a lock */
+    return latin1_new(s); /* what threads share would need a lock */
 #else
     PyObject *last = e->last[slot];
 
     if (last && (size_t)PyUnicode_GET_LENGTH(last) == s.len && memcmp(PyUnicode_1BYTE_DATA(last), s.p, s.len) == 0) {
         return new_ref(last);
     }
-    PyObject *text = latin1(s);
+    PyObject *text = latin1_new(s);
     if (text && s.len <= REMEMBERED_MAX) {
         Py_XSETREF(e->last[slot], new_ref(text));
     }
     return text;
 #endif
-}
-
-static PyObject *number(uint64_t n)
-{
-    char digits[24];
-    char *p = digits + sizeof(digits);
-
-    do {
-        *--p = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    return latin1((struct str){p, (size_t)(digits + sizeof(digits) - p)});
 }
 
 static PyObject *method_of(const struct environ *e, const struct request *r)
@@ -295,7 +314,7 @@ static PyObject *method_of(const struct environ *e, const struct request *r)
             return new_ref(e->methods[i]);
         }
     }
-    return latin1(r->method);
+    return latin1_new(r->method);
 }
 
 static PyObject *protocol_of(const struct environ *e, const struct request *r)
@@ -304,48 +323,6 @@ static PyObject *protocol_of(const struct environ *e, const struct request *r)
         return new_ref(r->minor ? e->http_11 : e->http_10);
     }
     return PyUnicode_FromFormat("HTTP/%u.%u", r->major, r->minor);
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Percent-decoded; what is no escape stays as it is. Each byte becomes the character of the same number: PEP 3333,
- * "Unicode Issues". */
-static PyObject *decoded(struct str s)
-{
-    char small[512];
-    size_t n = 0;
-
-    if (s.len == 0 || !memchr(s.p, '%', s.len)) {
-        return latin1(s);
-    }
-    char *out = s.len <= sizeof(small) ? small : PyMem_Malloc(s.len);
-    if (!out) {
-        return PyErr_NoMemory();
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.p[i] == '%' && s.len - i > 2) {
-            int high = hex_digit(s.p[i + 1]);
-            int low = hex_digit(s.p[i + 2]);
-            if (high >= 0 && low >= 0) {
-                out[n++] = (char)(high * 16 + low);
-                i += 2;
-                continue;
-            }
-        }
-        out[n++] = s.p[i];
-    }
-    PyObject *text = latin1((struct str){out, n});
-    if (out != small) {
-        PyMem_Free(out);
-    }
-    return text;
 }
 
 /* --- One request ----------------------------------------------------------------------------------------------------
@@ -359,11 +336,11 @@ static int put_target(struct environ *e, PyObject *dict, const struct request *r
     if (path.len == 0 && str_eq(r->target, STR("*"))) {
         path = r->target; /* OPTIONS *: gunicorn's way, the PEP has none */
     }
-    PyObject *raw = latin1(r->target);
+    PyObject *raw = latin1_new(r->target);
     if (!raw) {
         return -1;
     }
-    if (r->script_name.p && put(dict, e->keys[KEY_SCRIPT_NAME], latin1(script)) < 0) {
+    if (r->script_name.p && put(dict, e->keys[KEY_SCRIPT_NAME], latin1_new(script)) < 0) {
         Py_DECREF(raw);
         return -1;
     }
@@ -378,11 +355,11 @@ static int put_target(struct environ *e, PyObject *dict, const struct request *r
         path.len -= script.len;
     }
     bool same = path.p == r->target.p && path.len == r->target.len && !memchr(path.p, '%', path.len);
-    PyObject *info = same ? new_ref(raw) : decoded(path);
-    PyObject *query = r->query.len > 0 ? latin1(r->query) : new_ref(e->empty);
+    PyObject *info = same ? new_ref(raw) : latin1_decoded(path);
+    PyObject *query = r->query.len > 0 ? latin1_new(r->query) : new_ref(e->empty);
     int status = put(dict, e->keys[KEY_RAW_URI], raw);
     status |= put(dict, e->keys[KEY_PATH_INFO], info);
-    status |= put(dict, e->keys[KEY_QUERY_STRING], query);
+    status |= put_unless_usual(e, dict, KEY_QUERY_STRING, query);
     return status;
 }
 
@@ -412,7 +389,8 @@ static int put_server_of_host(struct environ *e, PyObject *dict, const struct ex
     if (port.len == 0) {
         port = x->request.https ? STR("443") : STR("80");
     }
-    return put(dict, e->keys[KEY_SERVER_NAME], latin1(host)) | put(dict, e->keys[KEY_SERVER_PORT], latin1(port));
+    return put(dict, e->keys[KEY_SERVER_NAME], latin1_new(host)) |
+           put(dict, e->keys[KEY_SERVER_PORT], latin1_new(port));
 }
 
 static PyObject *server_port(struct environ *e, unsigned port)
@@ -423,7 +401,7 @@ static PyObject *server_port(struct environ *e, unsigned port)
         return new_ref(e->port);
     }
 #endif
-    PyObject *text = number(port);
+    PyObject *text = latin1_number(port);
 #ifndef Py_GIL_DISABLED
     if (text) {
         Py_XSETREF(e->port, new_ref(text));
@@ -436,10 +414,10 @@ static PyObject *server_port(struct environ *e, unsigned port)
 /* What a PROXY header has said, under gunicorn's names. */
 static int put_proxy(struct environ *e, PyObject *dict, const struct proxied *p)
 {
-    int status = put(dict, e->keys[KEY_PROXY_PROTOCOL], latin1(str_of(p->protocol)));
+    int status = put(dict, e->keys[KEY_PROXY_PROTOCOL], latin1_new(str_of(p->protocol)));
     if (p->addr[0] != '\0') {
-        status |= put(dict, e->keys[KEY_PROXY_ADDR], latin1(str_of(p->addr)));
-        status |= put(dict, e->keys[KEY_PROXY_PORT], number(p->port));
+        status |= put(dict, e->keys[KEY_PROXY_ADDR], latin1_new(str_of(p->addr)));
+        status |= put(dict, e->keys[KEY_PROXY_PORT], latin1_number(p->port));
     }
     return status;
 }
@@ -456,7 +434,7 @@ static int put_client(PyObject *dict, const struct clientcert *c)
     int status = verified ? PyDict_SetItemString(dict, SSL_CLIENT_VERIFY, verified) : -1;
     Py_XDECREF(verified);
     for (int i = 0; i < CLIENTCERT_TEXTS && status == 0; i++) {
-        PyObject *text = latin1(str_of(clientcert_text(c, (enum clientcert_text)i)));
+        PyObject *text = latin1_new(str_of(clientcert_text(c, (enum clientcert_text)i)));
         status = text ? PyDict_SetItemString(dict, names[i], text) : -1;
         Py_XDECREF(text);
     }
@@ -469,13 +447,13 @@ static int put_peer(struct environ *e, PyObject *dict, const struct exchange *x)
     int status = put(dict, e->keys[KEY_REMOTE_ADDR], remembered(e, TEXT_REMOTE_ADDR, str_of(p->addr)));
 
     if (p->addr[0] != '\0') {
-        status |= put(dict, e->keys[KEY_REMOTE_PORT], number(p->port));
+        status |= put(dict, e->keys[KEY_REMOTE_PORT], latin1_number(p->port));
     } else {
         status |= PyDict_DelItem(dict, e->keys[KEY_REMOTE_PORT]);
     }
     if (p->server_port != 0) {
-        status |= put(dict, e->keys[KEY_SERVER_NAME], remembered(e, TEXT_SERVER_NAME, str_of(p->server_addr)));
-        status |= put(dict, e->keys[KEY_SERVER_PORT], server_port(e, p->server_port));
+        status |= put_and_learn(e, dict, KEY_SERVER_NAME, remembered(e, TEXT_SERVER_NAME, str_of(p->server_addr)));
+        status |= put_and_learn(e, dict, KEY_SERVER_PORT, server_port(e, p->server_port));
     } else {
         status |= put_server_of_host(e, dict, x);
     }
@@ -510,7 +488,7 @@ static PyObject *key_of(struct str name)
 /* A field that comes twice is one list: RFC 9110 5.3; cookies are joined by their own rule, RFC 9113 8.2.3. */
 static int join(PyObject *dict, PyObject *key, PyObject *old, const struct header *h)
 {
-    PyObject *value = latin1(h->value);
+    PyObject *value = latin1_new(h->value);
     PyObject *both = NULL;
 
     if (value) {
@@ -525,7 +503,7 @@ static int put_or_join(PyObject *dict, PyObject *key, const struct header *h)
 {
     PyObject *old = PyDict_GetItemWithError(dict, key);
 
-    return old ? join(dict, key, old, h) : PyErr_Occurred() ? -1 : put(dict, key, latin1(h->value));
+    return old ? join(dict, key, old, h) : PyErr_Occurred() ? -1 : put(dict, key, latin1_new(h->value));
 }
 
 static int put_other_header(PyObject *dict, const struct header *h)
@@ -571,10 +549,10 @@ static int put_headers(struct environ *e, PyObject *dict, const struct request *
 static int put_length(struct environ *e, PyObject *dict, const struct exchange *x)
 {
     if (x->request.chunked) {
-        return put(dict, e->headers[HEADER_CONTENT_LENGTH], number(body_len(x->body)));
+        return put(dict, e->headers[HEADER_CONTENT_LENGTH], latin1_number(body_len(x->body)));
     }
     if (x->request.content_length >= 0) {
-        return put(dict, e->headers[HEADER_CONTENT_LENGTH], number((uint64_t)x->request.content_length));
+        return put(dict, e->headers[HEADER_CONTENT_LENGTH], latin1_number((uint64_t)x->request.content_length));
     }
     return 0;
 }
@@ -588,8 +566,8 @@ PyObject *environ_make(struct environ *e, const struct exchange *x, PyObject *in
         return NULL;
     }
     if (PyDict_SetItem(dict, e->keys[KEY_INPUT], input) < 0 ||
-        put(dict, e->keys[KEY_REQUEST_METHOD], method_of(e, r)) < 0 ||
-        put(dict, e->keys[KEY_SERVER_PROTOCOL], protocol_of(e, r)) < 0 || put_target(e, dict, r) < 0 ||
+        put_unless_usual(e, dict, KEY_REQUEST_METHOD, method_of(e, r)) < 0 ||
+        put_unless_usual(e, dict, KEY_SERVER_PROTOCOL, protocol_of(e, r)) < 0 || put_target(e, dict, r) < 0 ||
         put_peer(e, dict, x) < 0 || put_headers(e, dict, r) < 0 || put_length(e, dict, x) < 0) {
         Py_DECREF(dict);
         return NULL;

@@ -19,6 +19,7 @@
 #include "wsgi/environ.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/input.h"
+#include "wsgi/latin1.h"
 #include "wsgi/lend.h"
 #include "wsgi/module.h"
 #include "wsgi/start_response.h"
@@ -306,21 +307,16 @@ static void close_iterable(struct wsgi *w, struct call *c, const struct exchange
     Py_XDECREF(r);
 }
 
-static PyObject *latin1(struct str s)
-{
-    return PyUnicode_DecodeLatin1(s.p, (Py_ssize_t)s.len, NULL);
-}
-
 /* What a hook and a logger are told of an answered request (pyhooks.h). A new reference to a tuple, or NULL with an
  * exception. */
 static PyObject *answered(struct call *c, const struct response *r)
 {
-    PyObject *status = latin1(r->status_line);
+    PyObject *status = latin1_new(r->status_line);
     PyObject *headers = PyList_New(0);
     bool ok = status && headers;
 
     for (size_t i = 0; ok && i < r->n_fields; i++) {
-        PyObject *pair = Py_BuildValue("(NN)", latin1(r->fields[i].name), latin1(r->fields[i].value));
+        PyObject *pair = Py_BuildValue("(NN)", latin1_new(r->fields[i].name), latin1_new(r->fields[i].value));
         ok = pair && PyList_Append(headers, pair) == 0;
         Py_XDECREF(pair);
     }

@@ -22,24 +22,24 @@ static bool is_field_char(unsigned char c)
     return (c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
-bool chars_are_field_text(struct str s)
+/* A high bit is left where one of eight bytes is below 0x20 or is 0x7f; HTAB is sorted out below. */
+static bool is_suspect(const char *p)
 {
     const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    size_t i = 0;
+    uint64_t w;
+    memcpy(&w, p, 8);
+    uint64_t del = w ^ (ones * 0x7f);
+    return ((w - ones * 0x20) | (del - ones)) & highs;
+}
 
-    /* Eight bytes at a time: a high bit is left where a byte is below 0x20 or is 0x7f; HTAB is sorted out below. */
-    for (; i + 8 <= s.len; i += 8) {
-        uint64_t w;
-        memcpy(&w, s.p + i, 8);
-        uint64_t del = w ^ (ones * 0x7f);
-        uint64_t suspects = ((w - ones * 0x20) | (del - ones)) & highs;
-        if (suspects) {
-            for (size_t k = i; k < i + 8; k++) {
-                if (!is_field_char((unsigned char)s.p[k])) {
-                    return false;
-                }
-            }
-        }
+bool chars_are_field_text(struct str s)
+{
+    size_t i = 0;
+    while (i + 8 <= s.len && !is_suspect(s.p + i)) {
+        i += 8;
+    }
+    if (i < s.len && s.len >= 8 && i + 8 > s.len && !is_suspect(s.p + s.len - 8)) {
+        return true; /* the last eight overlap those before */
     }
     for (; i < s.len; i++) {
         if (!is_field_char((unsigned char)s.p[i])) {

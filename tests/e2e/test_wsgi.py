@@ -1,11 +1,12 @@
 """What PEP 3333 promises to an application."""
 
+import http.client
 import json
 import re
 
 import pytest
 
-from harness import IS_GUNICORN, PRODUCT, THREADED, folder_with_apps, ours
+from harness import IS_GUNICORN, PRODUCT, THREADED, folder_with_apps, free_port, ours
 from wire import encode
 
 
@@ -15,6 +16,30 @@ def environ_of(site, method="GET", target="/environ", headers=(), body=None, ver
 
 def values(environ):
     return {k: v for k, (_, v) in environ.items()}
+
+
+def environ_by(host, port, method, target):
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection.request(method, target)
+    environ = json.loads(connection.getresponse().read())
+    connection.close()
+    return values(environ)
+
+
+@ours
+def test_environ_is_that_of_its_request_whatever_came_before(server, certificate):
+    others = [("127.0.0.1", free_port()), ("127.0.0.2", free_port())]
+    binds = [a for host, port in others for a in ("-b", f"http://{host}:{port}")]
+    site = server("probe:app", "-w", "1", *binds, tls=certificate)
+    names = ["REQUEST_METHOD", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme"]
+    for i in range(12):
+        method, query = ["GET", "DELETE", "POST"][i % 3], ["", "a=b"][i % 2]
+        target = f"/environ?{query}"
+        got = values(environ_of(site, method, target))
+        assert [got[n] for n in names] == [method, query, "127.0.0.1", str(site.port), "https"]
+        for host, port in others[: i % 3]:
+            got = environ_by(host, port, method, target)
+            assert [got[n] for n in names] == [method, query, host, str(port), "http"]
 
 
 def test_environ_of_a_plain_get(site):
