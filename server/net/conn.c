@@ -193,7 +193,11 @@ static void read_tls(struct conn *c, const char *data, size_t len)
             return;
         }
         if (n > 0) {
+            bool more = tls_has_more(c->tls);
             cs->protocol->data(c->p, cs->plain_buffer, (size_t)n);
+            if (!more) {
+                return;
+            }
         } else if (n == -EAGAIN) {
             return;
         } else if (n == 0) {

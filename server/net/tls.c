@@ -361,7 +361,9 @@ void tls_input(struct tls *t, const char *data, size_t len)
 /* Before each OpenSSL call: its error queue is the thread's, and the application may have left something in it. */
 static void begin(struct tls *t, struct buf *out)
 {
-    ERR_clear_error();
+    if (ERR_peek_error() != 0) { /* looking is cheaper */
+        ERR_clear_error();
+    }
     t->out = out;
     t->no_memory = false;
 }
@@ -400,6 +402,11 @@ ssize_t tls_read(struct tls *t, char *dst, size_t max, struct buf *out)
     }
     t->out = NULL;
     return result;
+}
+
+bool tls_has_more(const struct tls *t)
+{
+    return t->in_len > 0 || SSL_has_pending(t->ssl);
 }
 
 int tls_write(struct tls *t, const char *data, size_t len, struct buf *out)

@@ -37,8 +37,8 @@ void tls_context_destroy(struct tls_context *ctx); /* NULL is fine */
 struct tls *tls_create(struct tls_context *ctx, int fd);
 void tls_destroy(struct tls *t); /* NULL is fine */
 
-/* Hands ciphertext in. It is borrowed until tls_read has answered -EAGAIN (or failed): then it has been taken wholly.
- */
+/* Hands ciphertext in. It is borrowed until tls_read has answered -EAGAIN (or failed), or tls_has_more false: then it
+ * has been taken wholly. */
 void tls_input(struct tls *t, const char *data, size_t len);
 
 /* Plaintext out: how many bytes, 0 when the client has closed its side (close_notify), -EAGAIN when more input is
@@ -46,6 +46,7 @@ void tls_input(struct tls *t, const char *data, size_t len);
  * say and the socket is full. Also drives the handshake. Whatever is to be sent because of it (handshake messages,
  * alerts) is appended to `out`. */
 ssize_t tls_read(struct tls *t, char *dst, size_t max, struct buf *out);
+bool tls_has_more(const struct tls *t); /* after plaintext has come: false: tls_read would answer -EAGAIN */
 
 /* Encrypts all of `data` into `out`; only after the handshake. 0, -EPROTO or -ENOMEM. */
 int tls_write(struct tls *t, const char *data, size_t len, struct buf *out);
