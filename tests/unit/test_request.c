@@ -92,6 +92,35 @@ static void test_known_names_are_found_in_any_case(void **state)
     assert_null(header_environ_key(HEADER_OTHER));
 }
 
+/* Each byte of each name, replaced by each other one: only the other case of a letter is the same name, and a known
+ * name in its place is that one. */
+static void test_every_letter_of_a_known_name_counts(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+#define HEADER(id, name, environ_key) name,
+#include "server/http/headers.def"
+#undef HEADER
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t len = strlen(names[i]);
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                char name[64];
+                memcpy(name, names[i], len);
+                name[at] = (char)c;
+                unsigned expected = HEADER_OTHER;
+                for (unsigned k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+                    if (str_ieq(str_of(names[k]), (struct str){name, len})) {
+                        expected = k + 1;
+                    }
+                }
+                assert_int_equal(header_lookup((struct str){name, len}), expected);
+            }
+        }
+    }
+}
+
 static void test_environ_keys_follow_the_names(void **state)
 {
     (void)state;
@@ -514,6 +543,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_names_are_found_in_any_case),
+        cmocka_unit_test(test_every_letter_of_a_known_name_counts),
         cmocka_unit_test(test_environ_keys_follow_the_names),
         cmocka_unit_test(test_other_names_are_other),
         cmocka_unit_test(test_first_of_several_headers_is_found),
