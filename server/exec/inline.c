@@ -249,8 +249,8 @@ void inline_run(struct inline_executor *e)
         slot_set(e->slot, GAUGE_running, 1);
         bool was_last = x == last;
         e->running = x;
-        if (several && e->longest_us < QUICK_US) {
-            conns_cork(e->conns);
+        if (e->longest_us < QUICK_US) {
+            conns_cork(e->conns, several ? CORK_ALL : CORK_LAST);
         }
         standby_begin(e->standby);
         step(e, x);

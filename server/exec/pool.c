@@ -369,7 +369,7 @@ static void attend(struct pool *p, struct exchange *x, unsigned errands)
 static void on_posted(uv_async_t *handle)
 {
     struct pool *p = handle->data;
-    conns_cork(p->conns);
+    conns_cork(p->conns, CORK_ALL);
     pthread_mutex_lock(&p->lock);
     struct exchange *last = p->posted.first ? p->posted.last : NULL;
     for (struct exchange *x = NULL; last && x != last;) { /* what is posted meanwhile wakes us again */

@@ -96,6 +96,9 @@ static int send_body(struct http1 *h, struct chunkq *body, bool last)
                 out[n++] = framing_last();
             }
             out[n++] = (struct chunk){.fd = -1, .release = on_sent, .owner = h->x};
+            if (!h->keep_alive) {
+                conn_last(h->conn);
+            }
         }
         conn_send(h->conn, out, (size_t)n);
     }
@@ -201,6 +204,9 @@ static void done(struct exchange *x, bool ok)
             conn_abort(h->conn);
             return;
         }
+    }
+    if (!h->keep_alive) {
+        conn_ends(h->conn); /* http1_go_on closes it once all is sent */
     }
     http1_flush(x);
 }

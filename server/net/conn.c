@@ -417,6 +417,16 @@ void conn_end_tells(struct conn *c)
     c->end_tells = true;
 }
 
+void conn_last(struct conn *c)
+{
+    c->last = !c->tls;
+}
+
+void conn_ends(struct conn *c)
+{
+    c->ends = !c->tls; /* TLS has its own last words to say */
+}
+
 void conn_abort(struct conn *c)
 {
     if (c->state != CONN_CLOSED) {

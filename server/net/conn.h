@@ -63,6 +63,11 @@ void conn_resume(struct conn *c);
 /* Sends what is queued, then closes; with `linger`, or when bytes of the client were not read, in the way that lets a
  * client that is still sending read it. */
 void conn_close(struct conn *c, bool linger);
+/* What conn_send is given next is the last: it may wait for the end, while this turn of the loop lasts. */
+void conn_last(struct conn *c);
+/* ... and conn_close will be called as soon as it is sent: the end shares a packet with it, where it is not sent yet.
+ */
+void conn_ends(struct conn *c);
 void conn_abort(struct conn *c); /* closes now, dropping what is queued: the client sees a reset or a cut */
 /* From now on the end of the connection tells the client that it has all: any end but by conn_close is a reset. */
 void conn_end_tells(struct conn *c);

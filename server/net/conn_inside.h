@@ -59,6 +59,7 @@ struct conn {
     bool linger, paused, end_tells, notified; /* notified: close_notify is in `cipher` */
     bool greeted;                             /* the first bytes for TLS have come */
     bool in_cork;                             /* what is in `queue` is sent by conns_uncork */
+    bool last, ends;                          /* see conn_last, conn_ends */
     struct peer peer;                         /* owns its `proxied` */
 };
 

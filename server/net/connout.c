@@ -69,6 +69,11 @@ void conn_take_from_cork(struct conn *c)
     }
 }
 
+static bool may_wait(const struct conn *c)
+{
+    return c->all->corked == CORK_ALL || (c->last && c->all->corked == CORK_LAST);
+}
+
 static bool is_small(const struct chunk *chunks, size_t n)
 {
     size_t bytes = 0;
@@ -83,7 +88,7 @@ static int send_now(struct conn *c, struct chunk *v, size_t *i, size_t n)
 {
     struct conns *cs = c->all;
     if (!is_encrypted(c)) {
-        return send_plain(&c->u.stream, v, i, n);
+        return send_plain(&c->u.stream, v, i, n, c->ends);
     }
     if (!c->cipher.data) {
         c->cipher = cs->spare;
@@ -261,7 +266,7 @@ void conn_send(struct conn *c, struct chunk *chunks, size_t n)
 
     if (c->state != CONN_OPEN) {
         r = -EPIPE;
-    } else if (!c->writer && chunkq_is_empty(&c->queue) && c->all->corked && is_small(chunks, n)) {
+    } else if (!c->writer && chunkq_is_empty(&c->queue) && may_wait(c) && is_small(chunks, n)) {
         put_in_cork(c);
     } else if (!c->writer && chunkq_is_empty(&c->queue)) {
         r = send_now(c, chunks, &i, n);

@@ -82,10 +82,10 @@ int conns_init(struct conns *cs, uv_loop_t *loop, const struct protocol *protoco
     return 0;
 }
 
-void conns_cork(struct conns *cs)
+void conns_cork(struct conns *cs, enum cork what)
 {
     if (cs) {
-        cs->corked = true;
+        cs->corked = what;
     }
 }
 
@@ -94,7 +94,7 @@ void conns_uncork(struct conns *cs)
     if (!cs) {
         return;
     }
-    cs->corked = false;
+    cs->corked = CORK_NONE;
     for (struct conn *c; (c = cs->first_corked);) {
         conn_take_from_cork(c);
         conn_flush(c);

@@ -20,6 +20,12 @@ struct conn_limits {
     size_t send_rate;      /* bytes a second that a client must take; 0: none */
 };
 
+enum cork {
+    CORK_NONE,
+    CORK_LAST, /* what conn_last has announced */
+    CORK_ALL,
+};
+
 /* All connections of a worker. */
 struct conns {
     uv_loop_t *loop;
@@ -38,7 +44,7 @@ struct conns {
     char *read_buffer;         /* owned: lent to one read at a time, so that an idle connection holds none */
     char *plain_buffer;        /* owned: what TLS made of it */
     char *gather_buffer;       /* owned: small pieces on their way into one TLS record */
-    bool corked;               /* see conns_cork */
+    enum cork corked;          /* see conns_cork */
     struct conn *first_corked, *last_corked;
     struct trouble trouble; /* clients that did not get as far as a request */
     struct buf spare;       /* lent to the connection that has ciphertext to send */
@@ -52,11 +58,11 @@ void conns_drain(struct conns *cs); /* see `draining` */
 /* The application will answer no more: clients that wait are told. `begun`: also those that have a part already. */
 void conns_give_up(struct conns *cs, bool begun);
 
-/* What conn_send is given from now on waits for conns_uncork, unless it is large: so that answers to several clients
- * are written one right after the other. Writing to a client that waits wakes it, and where it is on this machine (a
- * proxy, a test) that costs as much as the rest of a small answer; once awake, it finds the others without.
- * Both: NULL is fine, and so is a call for nothing. */
-void conns_cork(struct conns *cs);
+/* What conn_send is given from now on, or only what conn_last announces, waits for conns_uncork, unless it is large: so
+ * that answers to several clients are written one right after the other. Writing to a client that waits wakes it, and
+ * where it is on this machine (a proxy, a test) that costs as much as the rest of a small answer; once awake, it finds
+ * the others without. Both: NULL is fine, and so is a call for nothing. */
+void conns_cork(struct conns *cs, enum cork what);
 void conns_uncork(struct conns *cs); /* may close connections, and call their protocols' `drained` */
 
 bool conns_shed(struct conns *cs);  /* makes room: ends the one that is idle, or lingers, longest; false: none is */

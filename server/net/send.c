@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 
 #include "server/base/buf.h"
 #include "server/net/chunk.h"
@@ -34,7 +35,24 @@ static bool is_file(const struct chunk *chunk)
     return chunk->fd >= 0 && chunk->len > 0;
 }
 
-int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n)
+/* What fits into the socket, which is not pushed out to the client before its end follows. How much, or -errno. */
+static int write_before_end(uv_stream_t *stream, uv_buf_t *bufs, unsigned n)
+{
+    uv_os_fd_t fd;
+    int r = uv_fileno((uv_handle_t *)stream, &fd);
+    if (r < 0) {
+        return r;
+    }
+    struct msghdr message = {.msg_iov = (struct iovec *)bufs,
+                             .msg_iovlen = n}; /* libuv: the two are the same on Unix */
+    ssize_t sent;
+    do {
+        sent = sendmsg(fd, &message, MSG_MORE | MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : (int)sent;
+}
+
+int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n, bool ends)
 {
     while (*i < n) {
         if (is_file(&v[*i])) {
@@ -50,7 +68,10 @@ int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n)
                 bufs[n_bufs++] = (uv_buf_t){.base = (char *)v[k].data, .len = v[k].len};
             }
         }
-        int r = n_bufs ? uv_try_write(stream, bufs, n_bufs) : 0;
+        int r = 0;
+        if (n_bufs > 0) {
+            r = ends ? write_before_end(stream, bufs, n_bufs) : uv_try_write(stream, bufs, n_bufs);
+        }
         if (r < 0) {
             return r;
         }

@@ -4,6 +4,7 @@
  * full, else -errno: then the connection is of no use any more. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
@@ -13,7 +14,8 @@ struct tls;
 
 #define SEND_RECORD_SIZE (16 * 1024) /* the most that one TLS record carries */
 
-int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n);
+/* `ends`: the stream is shut or closed right after it, so that the last of it may wait for that. */
+int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n, bool ends);
 
 /* Ciphertext goes through `cipher`, of which the first *cipher_sent bytes are sent already; what the socket does not
  * take stays there, some `most` bytes. A chunk counts as sent once it is encrypted. `gather`: SEND_RECORD_SIZE bytes of

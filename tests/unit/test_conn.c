@@ -247,7 +247,7 @@ static void test_what_is_corked_goes_out_at_the_end(void **state)
 {
     (void)state;
     struct conn *a = connect_one(), *b = connect_one();
-    conns_cork(&conns);
+    conns_cork(&conns, CORK_ALL);
     send_bytes(a, 100);
     send_bytes(b, 200);
     send_bytes(a, 10);
@@ -262,7 +262,7 @@ static void test_what_is_corked_goes_out_at_the_end(void **state)
     assert_int_equal(there(clients[0]), 111);
     conns_uncork(&conns);
     conns_uncork(NULL);
-    conns_cork(NULL);
+    conns_cork(NULL, CORK_ALL);
 }
 
 static void test_what_is_large_does_not_wait_unless_behind_what_does(void **state)
@@ -271,7 +271,7 @@ static void test_what_is_large_does_not_wait_unless_behind_what_does(void **stat
     struct conn *a = connect_one(), *b = connect_one();
     bool over;
     memset(bytes, 'b', sizeof(bytes));
-    conns_cork(&conns);
+    conns_cork(&conns, CORK_ALL);
     send_bytes(a, 32 * 1024);
     assert_int_equal(there(clients[0]), 32 * 1024);
     conn_send(b, &(struct chunk){.data = "first", .len = 5, .fd = -1}, 1);
@@ -289,7 +289,7 @@ static void test_closing_does_not_wait_for_the_others(void **state)
     (void)state;
     struct conn *c[4];
     bool over;
-    conns_cork(&conns);
+    conns_cork(&conns, CORK_ALL);
     for (size_t i = 0; i < 4; i++) {
         c[i] = connect_one();
         send_bytes(c[i], 100);
@@ -308,6 +308,42 @@ static void test_closing_does_not_wait_for_the_others(void **state)
     assert_int_equal(n_closed, 3);
     conns_uncork(&conns);
     assert_int_equal(there(clients[2]), 100);
+}
+
+static void test_only_what_is_the_last_waits_for_the_end(void **state)
+{
+    (void)state;
+    struct conn *a = connect_one(), *b = connect_one();
+    bool over;
+    conns_cork(&conns, CORK_LAST);
+    send_bytes(a, 100);
+    assert_int_equal(there(clients[0]), 100);
+    send_bytes(b, 200);
+    conn_last(b);
+    send_bytes(b, 30);
+    assert_int_equal(there(clients[1]), 200);
+    conn_ends(b);
+    conns_uncork(&conns);
+    assert_int_equal(there(clients[1]), 230);
+    conn_close(b, false);
+    turn();
+    assert_int_equal(receive_all(clients[1], &over), 230);
+    assert_true(over);
+}
+
+static void test_what_does_not_fit_before_the_end_follows(void **state)
+{
+    (void)state;
+    struct conn *c = connect_one();
+    bool over;
+    conn_last(c);
+    conn_ends(c);
+    send_bytes(c, sizeof(bytes));
+    conn_close(c, false);
+    assert_int_equal(receive_all(clients[0], &over), sizeof(bytes));
+    turn();
+    assert_int_equal(receive_all(clients[0], &over), 0);
+    assert_true(over);
 }
 
 static void test_nothing_is_made_for_a_client_that_has_left(void **state)
@@ -335,6 +371,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_corked_goes_out_at_the_end, begin, end),
         cmocka_unit_test_setup_teardown(test_what_is_large_does_not_wait_unless_behind_what_does, begin, end),
         cmocka_unit_test_setup_teardown(test_closing_does_not_wait_for_the_others, begin, end),
+        cmocka_unit_test_setup_teardown(test_only_what_is_the_last_waits_for_the_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_does_not_fit_before_the_end_follows, begin, end),
         cmocka_unit_test_setup_teardown(test_nothing_is_made_for_a_client_that_has_left, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

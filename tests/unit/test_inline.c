@@ -36,7 +36,7 @@ struct fixture {
     bool whole[EXCHANGES];             /* what it gives is the whole response */
     bool reap_pending;
     struct conns conns;
-    bool corked[EXCHANGES]; /* when it was last flushed */
+    enum cork corked[EXCHANGES]; /* when it was last flushed */
     char events[4096];
 };
 
@@ -203,7 +203,7 @@ static void runs(const char *events)
     inline_run(&f->e);
     assert_string_equal(f->events, events);
     assert_int_equal(f->slot.busy_since_us, 0);
-    assert_false(f->conns.corked);
+    assert_int_equal(f->conns.corked, CORK_NONE);
 }
 
 /* The same exchange as another request. */
@@ -438,14 +438,14 @@ static void test_answers_of_short_calls_go_out_together(void **state)
     (void)state;
     submit(1);
     runs("b1f1e1d1R");
-    assert_false(f->corked[0]); /* it has nobody to wait for */
+    assert_int_equal(f->corked[0], CORK_LAST); /* it has nobody to wait for, but its end */
     submit_again(1);
     submit(2);
     submit(3);
     runs("b1f1e1d1b2f2e2d2b3f3e3d3R");
-    assert_true(f->corked[0]);
-    assert_true(f->corked[1]);
-    assert_true(f->corked[2]);
+    assert_int_equal(f->corked[0], CORK_ALL);
+    assert_int_equal(f->corked[1], CORK_ALL);
+    assert_int_equal(f->corked[2], CORK_ALL);
 }
 
 static void test_answers_do_not_wait_for_long_calls(void **state)
@@ -456,13 +456,13 @@ static void test_answers_do_not_wait_for_long_calls(void **state)
     submit(2);
     submit(3);
     runs("b1f1e1d1b2f2e2d2b3f3e3d3R");
-    assert_false(f->corked[2]);
+    assert_int_equal(f->corked[2], CORK_NONE);
     f->long_call = NULL;
     submit_again(1);
     submit_again(2);
     runs("b1f1e1d1b2f2e2d2R");
-    assert_false(f->corked[0]);           /* another may come */
-    for (int i = 0; !f->corked[0]; i++) { /* it is forgotten, and comes again */
+    assert_int_equal(f->corked[0], CORK_NONE);        /* another may come */
+    for (int i = 0; f->corked[0] == CORK_NONE; i++) { /* it is forgotten, and comes again */
         assert_true(i < 10000);
         submit_again(1);
         submit_again(2);
@@ -474,9 +474,9 @@ static void test_answers_do_not_wait_for_long_calls(void **state)
 static void test_standby_thread_lets_go_of_what_is_corked(void **state)
 {
     (void)state;
-    conns_cork(&f->conns);
+    conns_cork(&f->conns, CORK_ALL);
     inline_taken(&f->e);
-    assert_false(f->conns.corked);
+    assert_int_equal(f->conns.corked, CORK_NONE);
 }
 
 int main(void)
