@@ -156,8 +156,7 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
               put(dict, k[KEY_RUN_ONCE], PyBool_FromLong(0)) == 0 &&
               put(dict, k[KEY_INPUT_TERMINATED], PyBool_FromLong(1)) == 0 &&
               PyDict_SetItem(dict, k[KEY_FILE_WRAPPER], (PyObject *)types->file_wrapper) == 0 &&
-              put(dict, k[KEY_SCRIPT_NAME],
-                  PyUnicode_DecodeLatin1(e->script_name, (Py_ssize_t)strlen(e->script_name), NULL)) == 0;
+              put(dict, k[KEY_SCRIPT_NAME], latin1_new(str_of(e->script_name))) == 0;
 
     if (ok && https) {
         ok = put(dict, k[KEY_HTTPS], PyUnicode_InternFromString("on")) == 0;

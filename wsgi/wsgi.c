@@ -139,9 +139,7 @@ static enum app_result complete(struct wsgi *w, struct call *c, struct exchange 
         PyErr_SetString(PyExc_AssertionError, "the application did not call start_response");
         return failed(x);
     }
-    if (!r->finished) {
-        response_end(r);
-    }
+    response_end(r);
     report_mistakes(w, x);
     if (response_is_short(r)) {
         PyErr_Format(PyExc_ValueError, "the body ends after %llu bytes, but its Content-Length is %lld",
@@ -171,13 +169,10 @@ static enum app_result push_items(struct wsgi *w, struct call *c, struct exchang
 /* A body with as many bytes as its Content-Length says is complete before its iterator says so. */
 static enum app_result more(struct response *r)
 {
-    if (!r->finished && (r->body_bytes == 0 || r->content_length < 0 || r->body_bytes < (uint64_t)r->content_length)) {
-        return APP_MORE;
-    }
-    if (!r->finished) {
+    if (r->body_bytes > 0 && r->content_length == (int64_t)r->body_bytes) {
         response_end(r);
     }
-    return APP_WHOLE;
+    return r->finished ? APP_WHOLE : APP_MORE;
 }
 
 static enum app_result push_next(struct wsgi *w, struct call *c, struct exchange *x)

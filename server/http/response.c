@@ -182,6 +182,9 @@ int response_push_copy(struct response *r, const void *data, size_t len)
 
 void response_end(struct response *r)
 {
+    if (r->finished) {
+        return;
+    }
     r->finished = true;
     /* Known in time: the client gets a length instead of chunks. To HEAD, nothing is said that GET would not say. */
     if (!r->head_sent && r->content_length < 0 && (!r->no_body || r->body_bytes > 0)) {

@@ -60,7 +60,8 @@ int response_push(struct response *r, const struct chunk *c);
 /* The same with a copy of the bytes into the arena. */
 int response_push_copy(struct response *r, const void *data, size_t len);
 
-/* The application is through. Sets content_length when the head was not sent yet and it is not known. */
+/* The application is through; once more is nothing: the response may be out of the caller's hands. Sets content_length
+ * when the head was not sent yet and it is not known. */
 void response_end(struct response *r);
 
 /* True when it was ended with as many bytes as its head says: nothing that follows can change it. */

@@ -10,7 +10,6 @@ size_t conn_queued(const struct conn *c); /* bytes not yet taken by the socket *
 void conn_account(struct conn *c);        /* keeps the worker's sum true: after each change of what waits to be sent */
 void conn_drop_cipher(struct conn *c);    /* frees the buffer for ciphertext, or keeps it for the next connection */
 int conn_start_writer(struct conn *c);    /* the socket is full: libuv waits for it with the head of the queue */
-void conn_take_from_cork(
-    struct conn *c);                   /* what it has queued is somebody else's to send; nothing when it is not in it */
-void conn_send_corked(struct conn *c); /* the same, but it is sent as far as it goes */
-void conn_flush(struct conn *c);       /* sends what is queued as far as it goes; may close the connection */
+void conn_take_from_cork(struct conn *c); /* out of the cork's list, if it is in it; its queue stays */
+void conn_send_corked(struct conn *c);    /* the same, and sends the queue as far as it goes */
+void conn_flush(struct conn *c);          /* sends what is queued as far as it goes; may close the connection */
