@@ -76,12 +76,12 @@ static void keep_loop(struct standby *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Looks on until the application is not running. */
+/* Looks on until the application has not run for a while: being woken is dearer than looking once more. */
 static void watch(struct standby *s)
 {
     for (uint64_t seen = 0;;) {
         uint64_t now = atomic_load(&s->steps);
-        if (now % 2 == 0) {
+        if (now % 2 == 0 && now == seen) {
             atomic_store(&s->armed, false);
             if (atomic_load(&s->steps) == now) {
                 return; /* else it has begun just now, and may have found us armed */
