@@ -20,6 +20,7 @@
 #define DEFAULT_PORT "8000"
 #define BIND_TRIES 10 /* an old master that is leaving frees the port within moments */
 #define BIND_WAIT_US (100 * 1000)
+#define SILENT_S 1             /* the kernel keeps a client that says nothing to itself for as long */
 #define METRICS "metrics://"   /* the same for metrics_bind */
 #define REDIRECT "redirect://" /* our own name for the listener of http_redirect */
 
@@ -267,7 +268,7 @@ static int open_tcp(struct listeners *ls, const struct settings *s, const char *
     freeaddrinfo(info);
 
     int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int one = 1;
+    int one = 1, silent_s = SILENT_S;
     if (fd < 0) {
         return say(error, bind_text, strerror(errno));
     }
@@ -277,6 +278,8 @@ static int open_tcp(struct listeners *ls, const struct settings *s, const char *
         (s->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0)) {
         r = -errno;
     } else {
+        /* Not all kernels have it, and it only saves work: docs/decisions/0010-deferred-accept.md. */
+        setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &silent_s, sizeof(silent_s));
         r = bind_and_listen(fd, &a, len, s->backlog);
     }
     if (r < 0) {

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,14 +82,26 @@ static bool has_ipv6(void)
     return yes;
 }
 
-/* A client's connection to 127.0.0.1: 0 or -errno. */
-static int connect_to(uint16_t port)
+/* A client's connection to 127.0.0.1, or -errno. */
+static int client(uint16_t port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int r = connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
-    close(fd);
+    int r = connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : fd;
+    if (r < 0) {
+        close(fd);
+    }
     return r;
+}
+
+/* 0 or -errno. */
+static int connect_to(uint16_t port)
+{
+    int fd = client(port);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd < 0 ? fd : 0;
 }
 
 /* A port that was free a moment ago. */
@@ -130,6 +144,54 @@ static void test_addresses_of_every_form_are_opened(void **state)
         assert_false(l->ours);
         listeners_close(&ls);
     }
+}
+
+static bool has_client(const struct listeners *ls, int within_ms)
+{
+    struct pollfd p = {.fd = ls->list[0].fd, .events = POLLIN};
+    return poll(&p, 1, within_ms) == 1;
+}
+
+/* Takes what is there, and closes the client's end, too. */
+static void drop_client(const struct listeners *ls, int mine)
+{
+    int theirs = accept(ls->list[0].fd, NULL, NULL);
+    assert_true(theirs >= 0);
+    close(theirs);
+    close(mine);
+}
+
+static void test_a_client_is_handed_over_when_it_has_spoken(void **state)
+{
+    (void)state;
+    struct listeners ls;
+    int deferred = 0;
+    socklen_t len = sizeof(deferred);
+    open_one(&ls, "127.0.0.1:0");
+    if (getsockopt(ls.list[0].fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &deferred, &len) < 0) {
+        listeners_close(&ls);
+        skip(); /* this kernel knows of no such thing */
+    }
+    assert_true(deferred > 0);
+
+    int fd = client(ls.list[0].port);
+    assert_true(fd >= 0);
+    assert_int_equal(send(fd, "G", 1, 0), 1);
+    assert_true(has_client(&ls, 10000));
+    drop_client(&ls, fd);
+
+    fd = client(ls.list[0].port); /* it leaves without a word */
+    assert_true(fd >= 0);
+    shutdown(fd, SHUT_WR);
+    assert_true(has_client(&ls, 10000));
+    drop_client(&ls, fd);
+
+    fd = client(ls.list[0].port); /* it stays, without a word: for a second nobody hears of it */
+    assert_true(fd >= 0);
+    assert_false(has_client(&ls, 100));
+    assert_true(has_client(&ls, 30000));
+    drop_client(&ls, fd);
+    listeners_close(&ls);
 }
 
 static void test_port_is_8000_when_none_is_given(void **state)
@@ -478,6 +540,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         TEST(test_addresses_of_every_form_are_opened),
+        TEST(test_a_client_is_handed_over_when_it_has_spoken),
         TEST(test_port_is_8000_when_none_is_given),
         TEST(test_unix_socket_has_a_path_of_ours),
         TEST(test_inherited_descriptor_is_described),
