@@ -1,20 +1,32 @@
-/* chars.c - the character classes of RFC 9110. */
+/* chars.c - the character classes of RFC 9110 and RFC 3986. */
 #include "server/http/chars.h"
 
 #include <stdint.h>
 
-/* RFC 9110 5.6.2, a bit for each ASCII character: !#$%&'*+-.^_`|~, digits, letters. */
+/* A bit for each character. RFC 9110 5.6.2: !#$%&'*+-.^_`|~, digits, letters. */
 static const uint32_t TCHAR[8] = {0x00000000, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff};
+/* RFC 3986 3.2.2: -._~!$&'()*+,;=, digits, letters. */
+static const uint32_t HOST[8] = {0x00000000, 0x2bff7fd2, 0x87fffffe, 0x47fffffe};
+
+static bool is_in(const uint32_t class[8], char c)
+{
+    unsigned char i = (unsigned char)c;
+    return class[i / 32] >> (i % 32) & 1;
+}
 
 bool chars_are_token(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (!(TCHAR[c / 32] >> (c % 32) & 1)) {
+        if (!is_in(TCHAR, s.p[i])) {
             return false;
         }
     }
     return s.len > 0;
+}
+
+bool chars_is_host(char c)
+{
+    return is_in(HOST, c);
 }
 
 static bool is_field_char(unsigned char c)

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 
+#include "server/http/chars.h"
+
 static const struct {
     struct str name;
     const char *environ_key;
@@ -43,7 +45,7 @@ enum header_id header_lookup(struct str name)
     }
     for (unsigned i = hash(name); slots[i % SLOTS]; i++) {
         unsigned id = slots[i % SLOTS];
-        if (str_ieq(KNOWN[id].name, name)) {
+        if (str_eq(KNOWN[id].name, name) || str_ieq(KNOWN[id].name, name)) { /* most spell it as we do */
             return (enum header_id)id;
         }
     }
@@ -98,15 +100,13 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* RFC 3986 3.2.2; the C library's classes are no help, since they follow the locale that an application may set. */
+/* RFC 3986 3.2.2. */
 static bool is_registered_name(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        char c = s.p[i];
-        if (c == '%' && i + 2 < s.len && is_hex(s.p[i + 1]) && is_hex(s.p[i + 2])) {
+        if (s.p[i] == '%' && i + 2 < s.len && is_hex(s.p[i + 1]) && is_hex(s.p[i + 2])) {
             i += 2;
-        } else if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-                   (c == '\0' || !strchr("-._~!$&'()*+,;=", c))) {
+        } else if (!chars_is_host(s.p[i])) {
             return false;
         }
     }

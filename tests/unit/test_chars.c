@@ -23,6 +23,20 @@ static bool is_field_char(int c)
     return c == '\t' || (c >= ' ' && c != 0x7f);
 }
 
+/* RFC 3986 3.2.2: unreserved and sub-delims. */
+static bool is_host_char(int c)
+{
+    return c != 0 && strchr("-._~!$&'()*+,;=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c) != NULL;
+}
+
+static void test_hosts_are_made_of_unreserved_and_sub_delims(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        assert_int_equal(chars_is_host((char)c), is_host_char(c));
+    }
+}
+
 static void test_token_is_made_of_tchars_only(void **state)
 {
     (void)state;
@@ -86,6 +100,7 @@ static void test_empty_text_is_field_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hosts_are_made_of_unreserved_and_sub_delims),
         cmocka_unit_test(test_token_is_made_of_tchars_only),
         cmocka_unit_test(test_empty_text_is_no_token),
         cmocka_unit_test(test_control_character_is_found_wherever_it_stands),

@@ -80,13 +80,15 @@ static void test_known_names_are_found_in_any_case(void **state)
 #undef HEADER
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        char upper[64] = {0};
+        char upper[64] = {0}, lower[64] = {0};
         for (size_t k = 0; table[i].name[k]; k++) {
             char c = table[i].name[k];
             upper[k] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; /* whatever the locale's capitals are */
+            lower[k] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
         }
         assert_int_equal(header_lookup(str_of(table[i].name)), table[i].id);
         assert_int_equal(header_lookup(str_of(upper)), table[i].id);
+        assert_int_equal(header_lookup(str_of(lower)), table[i].id);
         assert_string_equal(header_environ_key(table[i].id), table[i].environ_key);
     }
     assert_null(header_environ_key(HEADER_OTHER));
