@@ -278,30 +278,58 @@ static bool feed_request(struct http1 *h, const char *data, size_t len, size_t *
     return false;
 }
 
-void http1_feed(struct http1 *h, const char *data, size_t len)
+/* Takes bytes until a request is complete. False when the connection may be gone, and `h` with it. */
+static bool feed(struct http1 *h, const char *data, size_t len, size_t *used)
 {
-    while (len > 0 && h->phase != PHASE_ANSWER) {
-        size_t used = 0;
+    *used = 0;
+    while (*used < len && h->phase != PHASE_ANSWER) {
+        size_t n = 0;
         if (h->phase == PHASE_IDLE && !begin_exchange(h)) {
-            return;
+            return false;
         }
-        if (!feed_request(h, data, len, &used)) {
-            return;
+        if (!feed_request(h, data + *used, len - *used, &n)) {
+            return false;
         }
-        data += used;
-        len -= used;
+        *used += n;
     }
-    if (len > 0) {
-        put_aside(h, data, len);
+    return true;
+}
+
+static void on_data(void *p, const char *data, size_t len)
+{
+    struct http1 *h = p;
+    size_t used;
+    if (!feed(h, data, len, &used)) {
+        return;
+    }
+    if (used < len) {
+        put_aside(h, data + used, len - used);
     }
     if (h->half_closed) {
         end_of_input(h);
     }
 }
 
-static void on_data(void *p, const char *data, size_t len)
+void http1_feed_ahead(struct http1 *h)
 {
-    http1_feed(p, data, len);
+    struct buf ahead = h->ahead;
+    size_t used;
+    h->ahead = (struct buf){0};
+    if (!feed(h, ahead.data, ahead.len, &used)) {
+        buf_finish(&ahead);
+        return;
+    }
+    buf_consume(&ahead, used);
+    if (ahead.len == 0) {
+        buf_finish(&ahead);
+    }
+    h->ahead = ahead;
+    if (ahead.len <= AHEAD_MAX) {
+        conn_resume(h->conn);
+    }
+    if (h->half_closed) {
+        end_of_input(h);
+    }
 }
 
 static void on_refuse(void *p, int status, const char *reason)

@@ -55,5 +55,5 @@ void http1_end_exchange(struct http1 *h); /* its line for the access log, and ba
 /* We end the connection though the client would go on: its next request may be on its way, and a plain close would
  * answer that with a reset, which takes this answer with it. */
 void http1_end_after_answer(struct http1 *h);
-void http1_feed(struct http1 *h, const char *data, size_t len); /* bytes of the client; may close the connection */
+void http1_feed_ahead(struct http1 *h); /* takes the next request from `ahead`; may close the connection */
 uint64_t http1_now_ms(void);

@@ -45,11 +45,7 @@ void http1_go_on(struct http1 *h)
         conn_set_deadline(h->conn, h->http->keepalive_ms);
         return;
     }
-    struct buf ahead = h->ahead;
-    h->ahead = (struct buf){0};
-    conn_resume(h->conn);
-    http1_feed(h, ahead.data, ahead.len);
-    buf_finish(&ahead);
+    http1_feed_ahead(h);
 }
 
 /* Settles how the answer is framed and whether the connection goes on, and makes the head of it. */
