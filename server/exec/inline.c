@@ -11,6 +11,7 @@
 
 #define QUICK_US 500 /* answers wait for other calls of the application only while all are as short */
 #define CORK_US 1000 /* ... and so long, but for the call that runs then */
+#define TURN_US 1000 /* so long, the next requests of clients that pipeline come before the network */
 #define FADING 64    /* calls after which a long one is almost forgotten: a part of this is taken off for each */
 
 static struct inline_executor *from_base(struct executor *base)
@@ -233,21 +234,17 @@ static uint64_t note_length(struct inline_executor *e, uint64_t began_us)
     return now;
 }
 
-void inline_run(struct inline_executor *e)
+/* One step for each exchange that is queued now. */
+static void run_queued(struct inline_executor *e)
 {
-    if (!inline_has_work(e)) {
-        return;
-    }
-    inline_attach(e);
-    struct exchange *last = e->last;
+    struct exchange *last = e->last, *x = NULL;
     bool several = e->first != last;
     uint64_t now = clock_mono_us(), corked_us = now;
-    while (last) {
-        struct exchange *x = dequeue(e);
+    while (x != last) {
+        x = dequeue(e);
         exchange_show(x, e->slot);
         atomic_store_explicit(&e->slot->busy_since_us, now, memory_order_relaxed);
         slot_set(e->slot, GAUGE_running, 1);
-        bool was_last = x == last;
         e->running = x;
         if (e->longest_us < QUICK_US) {
             conns_cork(e->conns, several ? CORK_ALL : CORK_LAST);
@@ -261,11 +258,22 @@ void inline_run(struct inline_executor *e)
             conns_uncork(e->conns);
             corked_us = now;
         }
-        if (was_last) {
-            break; /* what was queued meanwhile waits for the network's turn */
-        }
     }
     conns_uncork(e->conns);
+}
+
+void inline_run(struct inline_executor *e)
+{
+    if (!inline_has_work(e)) {
+        return;
+    }
+    inline_attach(e);
+    uint64_t began_us = clock_mono_us();
+    /* What was queued meanwhile waits for the network's turn; but where a client pipelines, its next request is at hand
+     * once the answer before it has left. */
+    do {
+        run_queued(e);
+    } while (e->first && e->first->state == EXCHANGE_READY && clock_mono_us() - began_us < TURN_US);
     atomic_store_explicit(&e->slot->busy_since_us, 0, memory_order_relaxed);
     slot_set(e->slot, GAUGE_running, 0);
     e->app->reap(e->app);

@@ -32,7 +32,8 @@ void inline_init(struct inline_executor *e, struct app *app, struct slot *slot);
 
 bool inline_has_work(const struct inline_executor *e);
 
-/* Runs each exchange that was queued when it was called. Attaches when there is work. */
+/* Runs each exchange that was queued when it was called, and what a client has pipelined behind it, unless that takes
+ * long. Attaches when there is work. */
 void inline_run(struct inline_executor *e);
 
 /* For the standby thread, which has just got the loop: sends what was held, and what is corked. */
