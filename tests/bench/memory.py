@@ -3,6 +3,7 @@
 import http.client
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -90,6 +91,14 @@ def _hold(port, tls, n):
     return held
 
 
+def _closed(held):
+    """How many of these connections the server has ended."""
+    poll = select.poll()
+    for s in held:
+        poll.register(s, select.POLLIN)  # nothing but an end can have come
+    return len(poll.poll(0))
+
+
 def idle_connections(place, peers, say):
     """PSS a connection, of the server's processes, when many do nothing."""
     results = {}
@@ -107,6 +116,8 @@ def idle_connections(place, peers, say):
                 before = pss_kib(server.pid)
                 held = _hold(server.port, tls, IDLE)
                 each = (pss_kib(server.pid) - before) * 1024 / IDLE
+                if _closed(held):
+                    raise Trouble(f"it has closed {_closed(held)} of them meanwhile")
                 results[f"{peer.name}{', TLS' if tls else ''}"] = each
                 say(f"  {IDLE} idle connections{', TLS' if tls else ''}: {peer.name:22} {each:8.0f} bytes each")
             except (Trouble, OSError) as error:

@@ -188,7 +188,7 @@ class Yardstick(Peer):
         program = place.build / self.name
         if self.name == "bare":
             return [program, port]
-        return [program, "-b", f"127.0.0.1:{port}", "--keep-alive", "60", "x"]
+        return [program, "-b", f"127.0.0.1:{port}", "--keep-alive", "60", "--worker-connections", "20000", "x"]
 
 
 PEERS = [

@@ -45,7 +45,7 @@ def waitress(app, port, workers, threads, tls):
 def cheroot(app, port, workers, threads, tls):
     from cheroot import wsgi
 
-    server = wsgi.Server(("127.0.0.1", port), app, numthreads=max(threads, 10), request_queue_size=1024)
+    server = wsgi.Server(("127.0.0.1", port), app, numthreads=max(threads, 10), request_queue_size=1024, timeout=60)
     if tls:
         from cheroot.ssl.builtin import BuiltinSSLAdapter
 
