@@ -1,11 +1,13 @@
 """Master and workers: signals, deaths, reloads, and that nobody's request is lost by them."""
 
+import contextlib
 import os
 import pwd
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,16 @@ from wire import Broken, encode
 
 def ended(pid):
     return not any(p == pid and state != "Z" for p, _, _, state in processes())
+
+
+def connections(pid):
+    """How many IPv4 connections a process holds."""
+    held = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            held.add(os.readlink(fd))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "01" and f"socket:[{row[9]}]" in held for row in rows)
 
 
 def unanswered(reply):
@@ -126,10 +138,23 @@ def test_term_answers_what_waits_in_the_queue(server):
 @ours
 def test_term_closes_idle_connections_at_once(server):
     s = server("probe:app", "--keep-alive", "600", "--graceful-timeout", "600")
+    (worker,) = s.ready_workers(1)
     with s.connect() as idle, s.connect() as silent:
         assert idle.get("/").status == 200
+        wait_until(lambda: connections(worker) == 2, "the silent one is accepted, too, after a second")
         assert s.stop() == 0
         assert idle.closed() and silent.closed()
+
+
+@ours
+def test_client_that_has_not_spoken_when_the_server_stops_is_told_when_it_does(server):
+    s = server("probe:app")
+    with s.connect() as silent:
+        assert s.stop() == 0
+        with pytest.raises((ConnectionResetError, BrokenPipeError, EOFError)):
+            silent.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            if silent.closed():  # it was accepted meanwhile
+                raise EOFError
 
 
 @ours
