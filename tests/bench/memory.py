@@ -95,7 +95,7 @@ def _closed(held):
     """How many of these connections the server has ended."""
     poll = select.poll()
     for s in held:
-        poll.register(s, select.POLLIN)  # nothing but an end can have come
+        poll.register(s, select.POLLRDHUP)  # not POLLIN: a TLS ticket may have come
     return len(poll.poll(0))
 
 
