@@ -116,8 +116,9 @@ def idle_connections(place, peers, say):
                 before = pss_kib(server.pid)
                 held = _hold(server.port, tls, IDLE)
                 each = (pss_kib(server.pid) - before) * 1024 / IDLE
-                if _closed(held):
-                    raise Trouble(f"it has closed {_closed(held)} of them meanwhile")
+                closed = _closed(held)
+                if closed:
+                    raise Trouble(f"it has closed {closed} of them meanwhile")
                 results[f"{peer.name}{', TLS' if tls else ''}"] = each
                 say(f"  {IDLE} idle connections{', TLS' if tls else ''}: {peer.name:22} {each:8.0f} bytes each")
             except (Trouble, OSError) as error:
