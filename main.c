@@ -10,6 +10,7 @@
 #include "python/configfile.h"
 #include "python/gil.h"
 #include "python/interp.h"
+#include "python/library.h"
 #include "python/paste.h"
 #include "python/pyhooks.h"
 #include "python/pylog.h"
@@ -176,6 +177,7 @@ static int start_interpreter(struct program *p, struct buf *error)
         return refuse(p, error);
     }
     p->interpreter = true;
+    library_first();
     return GO_ON;
 }
 
