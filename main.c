@@ -623,6 +623,9 @@ static int set_up(struct program *p, struct buf *error)
     status = status == GO_ON ? open_listeners(p, error) : status;
     status = status == GO_ON ? open_scoreboard(p) : status;
     status = status == GO_ON ? create_master(p, &note, error) : status;
+    if (status == GO_ON && !p->app && s->workers >= LIBRARY_SHARED_BY) {
+        library_load();
+    }
     buf_finish(&note);
     return status;
 }

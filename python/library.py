@@ -23,4 +23,16 @@ class Finder:
         return PathFinder.find_spec(name, START) if name in NAMES else None
 
 
+def load():
+    """What nearly every application needs, and what comes with it: all of it is among NAMES."""
+    for name in (
+        "copy email.message email.utils gettext heapq html importlib.util inspect ipaddress json logging pathlib"
+        " selectors ssl tempfile typing urllib.parse"
+    ).split():
+        try:
+            __import__(name)
+        except BaseException:  # whoever needs it will be told
+            pass
+
+
 sys.meta_path.insert(sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0, Finder)

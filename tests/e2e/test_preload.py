@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import Load, ours, run, wait_until
+from harness import Load, environment, ours, run, wait_until
 
 APP = """
 import gc, os
@@ -149,3 +149,28 @@ def test_configuration_file_may_say_auto(server, folder):
 def test_bad_value(folder):
     done = run("--preload=perhaps", "release:app", cwd=folder)
     assert done.returncode == 1 and "true, false or auto" in done.stderr
+
+
+LOADED = """
+import sys
+loaded = {"email.message", "inspect", "ssl"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("workers, loaded", ((2, 0), (3, 3)))
+def test_many_workers_share_the_standard_library(server, folder, workers, loaded):
+    (folder / "shares.py").write_text(LOADED + APP.format(more="").replace("{loader}", "{len(loaded)}"))
+    s = server("shares:app", "-w", str(workers), folder=folder)
+    s.ready_workers(workers)
+    shared, pid, frozen, enabled = ask(s)
+    assert (shared, frozen > 1000) == (loaded, loaded > 0)
+    assert enabled and pid in s.children()
+    assert loads(folder) == workers
+
+
+@pytest.mark.parametrize("trouble", ("raise RuntimeError", "import sys; sys.exit(9)", "def broken(:"))
+def test_module_that_cannot_be_shared_is_left_to_who_needs_it(server, folder, tmp_path, trouble):
+    (tmp_path / "gettext.py").write_text(trouble)
+    s = server("release:app", "-w", "3", folder=folder, env=environment(PYTHONPATH=str(tmp_path)))
+    assert ask(s)[2] > 1000
+    assert "gettext" not in s.log()
