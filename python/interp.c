@@ -15,15 +15,6 @@
 #include "server/base/buf.h"
 #include "server/process/hooks.h"
 
-/* Freeing all modules of a framework takes tens of milliseconds, and the process ends anyway. Leak checkers want it. */
-#if defined(__SANITIZE_ADDRESS__)
-#define CHECKS_LEAKS
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CHECKS_LEAKS
-#endif
-#endif
-
 static int fail_with_exception(struct buf *error)
 {
     char text[512];
@@ -129,48 +120,15 @@ int interp_start(const struct venv *venv, int argc, char **argv, struct buf *err
     return check_library(venv, error);
 }
 
-/* Calls module.name() where the module was imported; what it raises is logged. */
-static void call_if_imported(const char *module, const char *name)
-{
-    PyObject *modules = PyImport_GetModuleDict();                         /* borrowed */
-    PyObject *m = modules ? PyDict_GetItemString(modules, module) : NULL; /* borrowed */
-    PyObject *r = m ? PyObject_CallMethod(m, name, NULL) : NULL;
-    if (m && !r) {
-        pyerror_log(LOG_LEVEL_ERROR, "Exception at the end of the interpreter, in %s.%s", module, name);
-    }
-    Py_XDECREF(r);
-}
-
-/* Flushes the open files of one type: what the end of the interpreter would do when it frees them. */
-static void flush_files(PyObject *objects, const char *type_name)
-{
-    PyObject *io = PyImport_ImportModule("_io");
-    PyObject *type = io ? PyObject_GetAttrString(io, type_name) : NULL;
-    for (Py_ssize_t i = 0; type && i < PyList_GET_SIZE(objects); i++) {
-        PyObject *o = PyList_GET_ITEM(objects, i);
-        if (PyObject_TypeCheck(o, (PyTypeObject *)type)) {
-            PyObject *r = PyObject_CallMethod(o, "flush", NULL);
-            Py_XDECREF(r);
-            PyErr_Clear(); /* closed, or its disk is full: nobody is left to tell */
-        }
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(io);
-    PyErr_Clear();
-}
-
-static void flush_all_files(void)
+/* Whatever is frozen is freed, too, in the end. */
+static void unfreeze(void)
 {
     PyObject *gc = PyImport_ImportModule("gc");
-    PyObject *objects = gc ? PyObject_CallMethod(gc, "get_objects", NULL) : NULL;
-    if (objects) {
-        flush_files(objects, "TextIOWrapper"); /* with the binary file below it */
-        flush_files(objects, "BufferedWriter");
-        flush_files(objects, "BufferedRandom");
-    }
-    Py_XDECREF(objects);
+    PyObject *r = gc ? PyObject_CallMethod(gc, "unfreeze", NULL) : NULL;
+
+    PyErr_Clear(); /* no memory: less is freed */
+    Py_XDECREF(r);
     Py_XDECREF(gc);
-    PyErr_Clear();
 }
 
 void interp_stop(void)
@@ -182,12 +140,8 @@ void interp_stop(void)
         gil_acquire();
     }
     stacks_disable();
-    call_if_imported("threading", "_shutdown"); /* waits for threads that are no daemons */
-    call_if_imported("atexit", "_run_exitfuncs");
-    flush_all_files();
-#ifdef CHECKS_LEAKS
-    Py_FinalizeEx();
-#endif
+    unfreeze();
+    Py_FinalizeEx(); /* files that cannot be flushed: nobody is left to tell */
 }
 
 int interp_setenv(const char *name, const char *value)

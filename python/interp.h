@@ -9,8 +9,8 @@ struct venv;
 
 /* 0, or -1 with one sentence in `error`. argv becomes sys.argv (argv[0]: our own path). */
 int interp_start(const struct venv *venv, int argc, char **argv, struct buf *error);
-/* What users expect of the end of a Python process, just before it: threads that are no daemons are waited for, atexit
- * functions run, open files flushed. The objects are not freed: the process ends right after it. */
+/* The end of a Python process, as `python` would end: threads that are no daemons are waited for, atexit functions run,
+ * open files flushed, modules and what is in them freed. Nothing may be done with the interpreter after it. */
 void interp_stop(void);
 
 /* Text in the buffers of sys.stdout and sys.stderr: after a fork it would be written twice, after execve never. */
