@@ -5,8 +5,10 @@
 
 #define NAME_SIZE 16 /* the kernel's limit for a thread's name, with its NUL */
 
-/* threading.current_thread().name, which log lines show: without it every such thread is a "Dummy-1". */
-static void tell_name(void)
+/* What threading.current_thread() is of such a thread: its name, which log lines show, is ours instead of "Dummy-1";
+ * and it is no daemon, as threads that it starts would be daemons too, for which the end of the worker does not wait.
+ * There is no other way to say that of a thread that threading has not started. */
+static void introduce(void)
 {
     char name[NAME_SIZE];
 
@@ -16,8 +18,9 @@ static void tell_name(void)
     PyObject *threading = PyImport_ImportModule("threading");
     PyObject *thread = threading ? PyObject_CallMethod(threading, "current_thread", NULL) : NULL;
     PyObject *text = thread ? PyUnicode_DecodeFSDefault(name) : NULL;
-    if (!text || PyObject_SetAttrString(thread, "name", text) < 0) {
-        PyErr_Clear(); /* it is only a name */
+    if (!text || PyObject_SetAttrString(thread, "name", text) < 0 ||
+        PyObject_SetAttrString(thread, "_daemonic", Py_False) < 0) {
+        PyErr_Clear(); /* the application runs all the same */
     }
     Py_XDECREF(text);
     Py_XDECREF(thread);
@@ -37,7 +40,7 @@ void gil_acquire(void)
         Py_FatalError("no memory for a thread");
     }
     PyEval_RestoreThread(mine);
-    tell_name();
+    introduce();
 }
 
 void gil_release(void)
