@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "python/forks.h"
 #include "python/gil.h"
 #include "python/pyerror.h"
 #include "python/stacks.h"
@@ -210,6 +211,7 @@ static void after_fork_child(struct hooks *h)
 {
     (void)h;
     PyOS_AfterFork_Child();
+    forks_watch();
 }
 
 void interp_plug(struct hooks *h)

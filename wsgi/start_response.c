@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#include "python/forks.h"
 #include "server/base/log.h"
 #include "server/http/exchange.h"
 #include "wsgi/lend.h"
@@ -265,6 +266,7 @@ static PyObject *call_write(PyObject *self, PyObject *const *args, size_t nargsf
         PyErr_SetString(PyExc_TypeError, "write takes 1 argument");
         return NULL;
     }
+    forks_check();
     if (start_response_body(s, args[0]) < 0) {
         return NULL;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "python/forks.h"
 #include "python/gil.h"
 #include "python/paste.h"
 #include "python/pyerror.h"
@@ -179,6 +180,7 @@ static enum app_result push_next(struct wsgi *w, struct call *c, struct exchange
 {
     PyObject *item = Py_TYPE(c->iterator)->tp_iternext(c->iterator);
 
+    forks_check();
     if (!item) {
         if (!PyErr_Occurred()) {
             return complete(w, c, x);
@@ -272,6 +274,7 @@ static enum app_result begin(struct app *a, struct exchange *x)
 
     PyObject *args[] = {NULL, c->environ, c->start_response.callable};
     c->iterable = PyObject_Vectorcall(w->callable, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    forks_check();
     return c->iterable ? first(w, c, x) : failed(x);
 }
 
@@ -296,6 +299,7 @@ static void close_iterable(struct wsgi *w, struct call *c, const struct exchange
     }
     PyObject *r = PyObject_CallNoArgs(method);
     Py_DECREF(method);
+    forks_check();
     if (!r) {
         failed(x);
     }
