@@ -31,7 +31,7 @@ static void on_no_signal(int signum)
 }
 
 /* Python takes SIGINT when `_signal` is first imported, even though we asked it not to: unless it finds a handler there
- * already, which it then leaves to its owner. */
+ * already, which it then leaves to its owner. But then signal.getsignal(SIGINT) is None, which nobody can put back. */
 static int keep_sigint(void)
 {
     struct sigaction ours, other = {.sa_handler = on_no_signal};
@@ -40,9 +40,11 @@ static int keep_sigint(void)
         return -1;
     }
     PyObject *module = PyImport_ImportModule("_signal");
+    PyObject *before = module ? PyObject_CallMethod(module, "signal", "ii", SIGINT, 0 /* SIG_DFL */) : NULL;
     sigaction(SIGINT, &ours, NULL);
+    Py_XDECREF(before);
     Py_XDECREF(module);
-    return module ? 0 : -1;
+    return before ? 0 : -1;
 }
 
 /* Two builds of one version mostly fit together; where they do not, the user should know where to look. */

@@ -82,20 +82,27 @@ struct worker {
     enum worker_state state;
 };
 
+static void on_nothing(int number)
+{
+    (void)number;
+}
+
 void worker_prepare(const struct seat *seat)
 {
     (void)seat;
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, standard = {.sa_handler = SIG_DFL};
-    static const int TO_DEFAULT[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
+    struct sigaction nothing = {.sa_handler = on_nothing, .sa_flags = SA_RESTART}, standard = {.sa_handler = SIG_DFL};
+    static const int TO_DEFAULT[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR2, SIGTTIN,
                                      SIGTTOU, SIGCHLD, SIGALRM, SIGABRT, SIGURG};
-    static const int TO_IGNORE[] = {SIGHUP, SIGPIPE, SIGWINCH};
+    static const int TO_NOTHING[] = {SIGHUP, SIGWINCH, SIGUSR1};
     for (size_t i = 0; i < sizeof(TO_DEFAULT) / sizeof(TO_DEFAULT[0]); i++) {
         sigaction(TO_DEFAULT[i], &standard, NULL);
     }
-    /* HUP goes to a whole group when a terminal closes: only the master acts on it. */
-    for (size_t i = 0; i < sizeof(TO_IGNORE) / sizeof(TO_IGNORE[0]); i++) {
-        sigaction(TO_IGNORE[i], &ignore, NULL);
+    /* HUP goes to a whole group when a terminal closes: only the master acts on it. USR1 may come before we have opened
+     * our logs. They are not ignored, since programs that the application starts would inherit that. */
+    for (size_t i = 0; i < sizeof(TO_NOTHING) / sizeof(TO_NOTHING[0]); i++) {
+        sigaction(TO_NOTHING[i], &nothing, NULL);
     }
+    signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
     sigset_t none;
     sigemptyset(&none);

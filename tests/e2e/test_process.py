@@ -491,3 +491,39 @@ def test_usr1_reopens_the_logs(server, moved):
     if moved:
         assert "before" in (s.dir / "access.log.1").read_text()
         assert "before" not in s.access_path.read_text()
+
+
+SIGNALS = """
+import re, signal, subprocess, time
+
+before = signal.getsignal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, before)
+with open("loading", "w"):
+    pass
+time.sleep(1)
+
+def app(environ, start_response):
+    status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True).stdout
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [" ".join(re.findall(r"Sig(?:Ign|Blk):\\s*(\\w+)", status)).encode()]
+"""
+
+
+def test_programs_of_the_application_start_with_no_signal_ignored_or_blocked(server, tmp_path):
+    (tmp_path / "signals.py").write_text(SIGNALS)
+    s = server("signals:app", folder=tmp_path)
+    assert [int(mask, 16) for mask in s.get("/").text.split()] == [0, 0]
+    assert s.stop("INT") == 0
+
+
+@ours
+@pytest.mark.parametrize("name", ("USR1", "HUP", "WINCH"))
+def test_signals_for_the_master_do_not_end_a_worker_that_starts(server, tmp_path, name):
+    (tmp_path / "signals.py").write_text(SIGNALS)
+    s = server("signals:app", folder=tmp_path)
+    wait_until((tmp_path / "loading").exists, "the application is being loaded")
+    (worker,) = s.children()
+    os.kill(worker, getattr(signal, f"SIG{name}"))
+    assert s.get("/").status == 200
+    assert s.children() == [worker]
