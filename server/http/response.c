@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "server/base/arena.h"
 #include "server/http/chars.h"
@@ -30,8 +31,9 @@ static bool has_no_body(int status)
 enum response_error response_start(struct response *r, struct str status)
 {
     assert(!r->head_sent);
-    /* RFC 9110 15, RFC 9112 4: three digits, a space, a reason that may be empty. */
-    if (status.len < 4 || status.p[3] != ' ' || status.p[0] < '1' || status.p[0] > '9' || status.p[1] < '0' ||
+    /* RFC 9110 15, RFC 9112 4: three digits, a space, a reason that may be empty; the space may be missing then, as with
+     * gunicorn, and is sent all the same. */
+    if (status.len < 3 || (status.len > 3 && status.p[3] != ' ') || status.p[0] < '1' || status.p[0] > '9' || status.p[1] < '0' ||
         status.p[1] > '9' || status.p[2] < '0' || status.p[2] > '9' || !chars_are_field_text(status)) {
         return RESPONSE_BAD_STATUS;
     }
@@ -39,11 +41,14 @@ enum response_error response_start(struct response *r, struct str status)
     if (code < 200) {
         return RESPONSE_BAD_STATUS; /* an interim answer cannot stand for the final one */
     }
-    char *copy = arena_dup(r->arena, status.p, status.len);
+    size_t len = status.len > 3 ? status.len : 4;
+    char *copy = arena_alloc(r->arena, len);
     if (!copy) {
         return RESPONSE_NO_MEMORY;
     }
-    r->status_line = (struct str){copy, status.len};
+    memcpy(copy, status.p, status.len);
+    copy[3] = ' ';
+    r->status_line = (struct str){copy, len};
     r->status = code;
     r->no_body = r->to_head || has_no_body(code);
     r->block.len = 0;
