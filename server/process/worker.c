@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -650,6 +651,7 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
         status = WORKER_OK;
         atomic_store(&w->slot->state, SLOT_DRAINING); /* also one that hung: what did not come back has done so */
         handle_stop_signals(SIG_IGN);                 /* we are on our way */
+        sched_yield(); /* the end takes time, and whoever restarts us looks for the others' titles, too */
     }
 
 no_http:
