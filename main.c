@@ -619,13 +619,13 @@ static int set_up(struct program *p, struct buf *error)
         status = detach(p, error);
     }
     status = status == GO_ON && s->preload_app != SETTING_FALSE ? preload(p) : status;
+    if (status == GO_ON && !p->app && s->workers >= LIBRARY_SHARED_BY) {
+        library_load(); /* who listens must see to signals */
+    }
     status = status == GO_ON ? open_pidfile(p, error) : status;
     status = status == GO_ON ? open_listeners(p, error) : status;
     status = status == GO_ON ? open_scoreboard(p) : status;
     status = status == GO_ON ? create_master(p, &note, error) : status;
-    if (status == GO_ON && !p->app && s->workers >= LIBRARY_SHARED_BY) {
-        library_load();
-    }
     buf_finish(&note);
     return status;
 }
