@@ -40,46 +40,59 @@ static int connect_now(struct outlet *o, bool wait)
     return r;
 }
 
-static int find(struct outlet *o, const char *where, const char *port, struct buf *error)
+static int open_unix(struct outlet *o, const char *path, bool either, struct buf *error)
 {
-    if (!port) {
-        o->address.un.sun_family = AF_UNIX;
-        o->address_len = sizeof(o->address.un);
-        if (strlen(where) >= sizeof(o->address.un.sun_path)) {
-            buf_printf(error, "'%s' is too long for the path of a socket", where);
-            return -1;
-        }
-        memcpy(o->address.un.sun_path, where, strlen(where) + 1);
-        return 0;
-    }
-    struct addrinfo hints = {.ai_socktype = o->type, .ai_flags = AI_NUMERICSERV}, *found = NULL;
-    int r = getaddrinfo(where, port, &hints, &found);
-    if (r != 0) {
-        buf_printf(error, "Can't find %s, port %s: %s", where, port, gai_strerror(r));
+    o->address.un.sun_family = AF_UNIX;
+    o->address_len = sizeof(o->address.un);
+    if (strlen(path) >= sizeof(o->address.un.sun_path)) {
+        buf_printf(error, "'%s' is too long for the path of a socket", path);
         return -1;
     }
-    memcpy(&o->address, found->ai_addr, found->ai_addrlen);
-    o->address_len = found->ai_addrlen;
+    memcpy(o->address.un.sun_path, path, strlen(path) + 1);
+    int r = connect_now(o, true);
+    if (r == -EPROTOTYPE && either) {
+        o->type = SOCK_STREAM;
+        r = connect_now(o, true);
+    }
+    if (r < 0) {
+        buf_printf(error, "Can't connect to %s: %s", path, strerror(-r));
+    }
+    return r < 0 ? -1 : 0;
+}
+
+/* "localhost" may be ::1 before it is 127.0.0.1: a connection is tried to each address. A datagram is not answered, so
+ * it goes to the IPv4 address if there is one, where gunicorn sends metrics too. */
+static int open_inet(struct outlet *o, const char *host, const char *port, struct buf *error)
+{
+    struct addrinfo hints = {.ai_socktype = o->type, .ai_flags = AI_NUMERICSERV}, *found = NULL;
+    hints.ai_family = o->type == SOCK_DGRAM ? AF_INET : AF_UNSPEC;
+    int r = getaddrinfo(host, port, &hints, &found);
+    if (r != 0 && hints.ai_family == AF_INET) {
+        hints.ai_family = AF_UNSPEC;
+        r = getaddrinfo(host, port, &hints, &found);
+    }
+    if (r != 0) {
+        buf_printf(error, "Can't find %s, port %s: %s", host, port, gai_strerror(r));
+        return -1;
+    }
+    r = -EADDRNOTAVAIL;
+    for (const struct addrinfo *a = found; a && r < 0; a = a->ai_next) {
+        memcpy(&o->address, a->ai_addr, a->ai_addrlen);
+        o->address_len = a->ai_addrlen;
+        r = connect_now(o, true);
+    }
     freeaddrinfo(found);
-    return 0;
+    if (r < 0) {
+        buf_printf(error, "Can't connect to %s, port %s: %s", host, port, strerror(-r));
+    }
+    return r < 0 ? -1 : 0;
 }
 
 int outlet_open(struct outlet *o, const char *where, const char *port, int type, struct buf *error)
 {
     *o = (struct outlet){.type = type ? type : SOCK_DGRAM, .fd = -1, .owner = getpid()};
     pthread_mutex_init(&o->lock, NULL);
-    if (find(o, where, port, error) < 0) {
-        return -1;
-    }
-    int r = connect_now(o, true);
-    if (r == -EPROTOTYPE && !type) {
-        o->type = SOCK_STREAM;
-        r = connect_now(o, true);
-    }
-    if (r < 0) {
-        buf_printf(error, "Can't connect to %s%s%s: %s", where, port ? ", port " : "", port ? port : "", strerror(-r));
-    }
-    return r < 0 ? -1 : 0;
+    return port ? open_inet(o, where, port, error) : open_unix(o, where, !type, error);
 }
 
 int outlet_open_inet(struct outlet *o, const char *text, const char *default_port, int type, struct buf *error)

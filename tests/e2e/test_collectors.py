@@ -2,12 +2,13 @@
 
 import os
 import re
+import shutil
 import socket
 import threading
 
 import pytest
 
-from harness import BOUND, environment, free_port, ours, run, wait_until
+from harness import BINARY, BOUND, environment, free_port, ours, run, wait_until
 
 
 class Collector:
@@ -96,6 +97,27 @@ def test_both_logs_go_to_syslog(server, folder, collector, where):
     assert "Booting worker" in s.log()
     s.stop()
     daemon.wait(rf"<14>gunicorn\.hello\.app\.error: \[{s.pid}\] Shutting down: Master\0")
+
+
+@ours
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can mount")
+@pytest.mark.parametrize("where", ["udp", "tcp"])
+def test_collector_at_the_second_address_of_a_host(server, folder, collector, where):
+    """Where localhost is ::1 before it is 127.0.0.1, as on most systems."""
+    (folder / "hosts").write_text("::1 localhost ip6-localhost\n127.0.0.1 localhost\n")
+    apart = 'test -n "$APART" || APART=1 exec unshare -m "$0" "$@"'
+    mount = f"mount --make-rprivate / && mount --bind {folder}/hosts /etc/hosts"
+    (folder / "there").write_text(f'#!/bin/sh\n{apart}\n{mount}\nexec {BINARY} "$@"\n')
+    (folder / "there").chmod(0o755)
+    daemon, address = syslog_at(collector, where, folder)
+    args = ["--log-syslog", "--log-syslog-to", address.replace("127.0.0.1", "localhost")]
+    statsd, port = syslog_at(collector, "udp", folder)
+    args += ["--statsd-host", port.replace("udp://127.0.0.1", "localhost")]
+    s = server("hello:app", *args, exe=folder / "there", folder=folder)
+    s.ready_workers(1)
+    assert s.get("/page").status == 200
+    daemon.wait(r'<14>gunicorn\.hello\.app\.access: .* "GET /page HTTP/1\.1" 200 .*\0')
+    statsd.wait(r"[\s\S]*gunicorn\.requests:1\|c[\s\S]*")
 
 
 def test_name_facility_and_severity_in_syslog(server, folder, collector):
