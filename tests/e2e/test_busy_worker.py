@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,10 @@ def test_request_that_waited_is_answered_next(site):
         assert c.reply().body == b"Hello, World!"
 
 
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 class Together:
     """What is sent inside reaches the worker in one turn of its loop, after calls so short that answers wait for each
     other."""
@@ -62,7 +67,9 @@ class Together:
         (self.worker,) = site.workers(1)
 
     def __enter__(self):
+        wait_until(lambda: state(self.worker) == "S", "it waits for requests")
         os.kill(self.worker, signal.SIGSTOP)
+        wait_until(lambda: state(self.worker) == "T", "it is stopped")
 
     def __exit__(self, *_):
         os.kill(self.worker, signal.SIGCONT)

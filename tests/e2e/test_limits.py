@@ -129,11 +129,13 @@ def test_pid_file_where_there_are_no_locks(server, folder, shortage):
     assert not (folder / "server.pid").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can take /dev/shm away")
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can mount")
 def test_no_dev_shm(server, folder):
     commands = [
         'test -n "$APART" || APART=1 exec unshare -m "$0" "$@"',
-        "mount --make-rprivate / && umount -l /dev/shm && rmdir /dev/shm 2>/dev/null",
+        f"mount --make-rprivate / && mkdir {folder}/dev && cd {folder}/dev",  # a /dev of its own: nothing is taken away
+        "for f in null zero full random urandom; do touch $f; mount --bind /dev/$f $f; done",
+        f"cd {folder} && mount --rbind dev /dev && test ! -e /dev/shm",
     ]
     s = server("hello:app", "-w", "2", exe=limited(folder, *commands), folder=folder)
     s.ready_workers(2)
