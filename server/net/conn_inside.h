@@ -49,8 +49,8 @@ struct conn {
     struct buf cipher;   /* owned: encrypted, not sent, from `cipher_sent` on */
     size_t cipher_sent;
     uint64_t deadline;      /* on the loop's clock, ms; 0: none */
-    uint64_t writing_since; /* on the loop's clock: when `writer` was started */
-    size_t writing_size;    /* what it had to send then */
+    uint64_t writing_since; /* on the loop's clock: when `writer` was started, or its client was last fast enough */
+    size_t writing_size;    /* what the client had not taken then */
     size_t counted;         /* our share in all->queued */
     size_t lingered;        /* bytes thrown away */
     enum conn_state state;

@@ -2,6 +2,7 @@
 #include "server/net/connout.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -22,6 +23,16 @@
 size_t conn_queued(const struct conn *c)
 {
     return c->queue.bytes + (c->cipher.len - c->cipher_sent);
+}
+
+size_t conn_untaken(const struct conn *c)
+{
+    uv_os_fd_t fd;
+    int in_kernel = 0;
+    if (uv_fileno(&c->u.handle, &fd) < 0 || ioctl(fd, SIOCOUTQ, &in_kernel) < 0) {
+        in_kernel = 0;
+    }
+    return uv_stream_get_write_queue_size(&c->u.stream) + (size_t)in_kernel;
 }
 
 void conn_account(struct conn *c)
@@ -166,7 +177,7 @@ int conn_start_writer(struct conn *c)
     }
     c->writer = w;
     c->writing_since = uv_now(c->all->loop);
-    c->writing_size = uv_stream_get_write_queue_size(&c->u.stream);
+    c->writing_size = conn_untaken(c);
     return 0;
 }
 

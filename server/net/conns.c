@@ -11,15 +11,23 @@
 #define SWEEP_MS 500    /* how often deadlines are looked at */
 #define LEAVING_MS 1000 /* for a handshake that is under way when the worker is told to leave, and to linger */
 
-/* True for a client that takes what we send more slowly than the minimum rate. */
-static bool is_too_slow(const struct conn *c, uint64_t now)
+/* True for a client that takes what we send more slowly than the minimum rate. What the kernel still holds it has not
+ * taken; and that may be megabytes, which a socket has to be rid of before it takes more from us. */
+static bool is_too_slow(struct conn *c, uint64_t now)
 {
     size_t rate = c->all->limits.send_rate;
-    if (!c->writer || rate == 0) {
+    uint64_t passed = now - c->writing_since;
+    if (!c->writer || rate == 0 || passed <= CONN_GRACE_MS) {
         return false;
     }
-    size_t taken = c->writing_size - uv_stream_get_write_queue_size(&c->u.stream);
-    return now - c->writing_since > CONN_GRACE_MS + (uint64_t)taken * 1000 / rate;
+    size_t left = conn_untaken(c);
+    uint64_t taken = c->writing_size > left ? c->writing_size - left : 0;
+    if (taken * 1000 >= (uint64_t)rate * CONN_GRACE_MS) {
+        c->writing_since = now; /* what it has taken does not excuse what it will not take */
+        c->writing_size = left;
+        return false;
+    }
+    return passed > CONN_GRACE_MS + taken * 1000 / rate;
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -135,7 +143,7 @@ void conns_give_up(struct conns *cs, bool begun)
 bool conns_shed(struct conns *cs)
 {
     for (struct conn *c = cs->last; c; c = c->prev) {
-        if (c->state == CONN_LINGER || (c->state == CONN_OPEN && cs->protocol->is_idle(c->p))) {
+        if (c->state == CONN_LINGER || (c->state == CONN_OPEN && cs->protocol->is_idle(c->p) && !conn_has_input(c))) {
             conn_close(c, false);
             if (c->state == CONN_LINGER) {
                 conn_finish(c);

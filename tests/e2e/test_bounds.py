@@ -224,6 +224,19 @@ def test_client_below_the_minimum_rates_is_given_up(server):
     assert not re.search("was sent SIGABRT|WORKER TIMEOUT|exited with", s.log())
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_client_far_above_the_minimum_rate_is_served(server, certificate, tls):
+    """What the kernel holds for it may take longer than the grace to be read, and nothing more goes in before."""
+    s = server("probe:app", "--min-send-rate", "10000", tls=certificate if tls else None)
+    with s.connect() as c:
+        c.send(encode("GET", "/large?size=50000000&length=1"))
+        c.take(15_000_000)
+        for _ in range(140):
+            c.take(10_000)
+            time.sleep(0.1)
+        c.take(20_000_000)
+
+
 def test_slow_clients_do_not_count_as_running_requests(server):
     s = server("probe:app", "--timeout", "1")
     with s.connect() as head, s.connect() as upload, s.connect(rcvbuf=4096) as reader:
