@@ -121,21 +121,16 @@ static int add_field(struct start_response *s, PyObject *field)
     return raise_response_error(e, items[0], items[1]);
 }
 
-static int add_fields(struct start_response *s, PyObject *headers)
+static int add_fields(struct start_response *s, PyObject *list)
 {
     int status = 0;
-    PyObject *list = PySequence_Fast(headers, "start_response: the headers must be a list"); /* a list stays itself */
 
-    if (!list) {
-        return -1;
-    }
     for (Py_ssize_t i = 0; status == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
         PyObject *field = PySequence_Fast_GET_ITEM(list, i);
         Py_INCREF(field); /* a repr in an error message may change the list */
         status = add_field(s, field);
         Py_DECREF(field);
     }
-    Py_DECREF(list);
     return status;
 }
 
@@ -180,15 +175,16 @@ static int start(struct start_response *s, PyObject *status, PyObject *headers, 
     struct response *r = &s->x->response;
     struct str line;
 
-    if (may_start(s, exc_info) < 0 || latin1(status, "the status", NULL, &line) < 0) {
+    /* First, since it may be a generator, which can do anything; a list stays itself. */
+    PyObject *list = PySequence_Fast(headers, "start_response: the headers must be a list");
+    if (!list || may_start(s, exc_info) < 0 || latin1(status, "the status", NULL, &line) < 0) {
+        Py_XDECREF(list);
         return -1;
     }
     s->called = false; /* what fails half-way does not count */
-    if (raise_response_error(response_start(r, line), NULL, status) < 0 || add_fields(s, headers) < 0) {
-        return -1;
-    }
-    s->called = true;
-    return 0;
+    s->called = raise_response_error(response_start(r, line), NULL, status) == 0 && add_fields(s, list) == 0;
+    Py_DECREF(list);
+    return s->called ? 0 : -1;
 }
 
 /* The PEP passes all three by position; exc_info is taken by name as well. */

@@ -31,7 +31,7 @@ static void *on_open(void *context, struct conn *c)
         h->conn = c;
         h->trusted = forward_trusts(h->http->forward, conn_peer(c));
         h->fresh = true;
-        conn_set_deadline(c, h->http->header_ms);
+        conn_set_deadline(c, conn_draining(c) ? LEAVING_MS : h->http->header_ms);
     }
     return h;
 }
@@ -352,6 +352,8 @@ static void on_expired(void *p)
     struct http1 *h = p;
     if (h->phase == PHASE_HEAD || h->phase == PHASE_BODY) {
         refuse(h, 408, "The request took too long to arrive");
+    } else if (h->phase == PHASE_IDLE && conn_has_input(h->conn)) {
+        conn_set_deadline(h->conn, 1); /* its next request came in time: it is read in this turn */
     } else if (h->phase == PHASE_IDLE) {
         conn_close(h->conn, true);
     }

@@ -28,7 +28,7 @@ void http1_go_on(struct http1 *h)
         return;
     }
     http1_end_exchange(h);
-    if (conn_draining(h->conn)) {
+    if (conn_draining(h->conn) && h->ahead.len == 0) { /* else the answer to what is here says that it is the last */
         http1_end_after_answer(h);
     }
     if (!h->keep_alive || conn_broken(h->conn)) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -49,10 +50,17 @@ static void reset_when_cut(struct conn *c)
 {
     static const struct linger AT_ONCE = {.l_onoff = 1};
     uv_os_fd_t fd;
-    bool cut = conn_queued(c) > 0 || (c->end_tells && c->state == CONN_OPEN);
+    bool cut = conn_queued(c) > 0 || (c->end_tells && (c->state == CONN_OPEN || c->state == CONN_BROKEN));
     if (cut && uv_fileno(&c->u.handle, &fd) == 0) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &AT_ONCE, sizeof(AT_ONCE)); /* if it fails, they get a plain end */
     }
+}
+
+bool conn_has_input(const struct conn *c)
+{
+    uv_os_fd_t fd;
+    int unread = 0;
+    return uv_fileno(&c->u.handle, &fd) == 0 && ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
 void conn_finish(struct conn *c)

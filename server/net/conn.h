@@ -45,7 +45,8 @@ int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, s
 
 const struct peer *conn_peer(const struct conn *c); /* lives as long as the conn */
 bool conn_draining(const struct conn *c);
-bool conn_broken(const struct conn *c); /* the socket has failed: nothing that is sent will arrive any more */
+bool conn_has_input(const struct conn *c); /* the client has sent what was not read yet */
+bool conn_broken(const struct conn *c);    /* the socket has failed: nothing that is sent will arrive any more */
 
 /* Sends the chunks in order, behind what is queued. Takes all of them over: each is released once it is sent, some of
  * them perhaps during this call. On failure of the socket the connection closes itself a little later (never

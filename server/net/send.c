@@ -60,6 +60,8 @@ int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n, bool e
             if (r < 0) {
                 return r;
             }
+            chunk_release(&v[(*i)++]); /* before the socket can be full again */
+            continue;
         }
         uv_buf_t bufs[BUFS];
         unsigned n_bufs = 0;
