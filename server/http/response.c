@@ -31,10 +31,11 @@ static bool has_no_body(int status)
 enum response_error response_start(struct response *r, struct str status)
 {
     assert(!r->head_sent);
-    /* RFC 9110 15, RFC 9112 4: three digits, a space, a reason that may be empty; the space may be missing then, as with
-     * gunicorn, and is sent all the same. */
-    if (status.len < 3 || (status.len > 3 && status.p[3] != ' ') || status.p[0] < '1' || status.p[0] > '9' || status.p[1] < '0' ||
-        status.p[1] > '9' || status.p[2] < '0' || status.p[2] > '9' || !chars_are_field_text(status)) {
+    /* RFC 9110 15, RFC 9112 4: three digits, a space, a reason that may be empty; the space may be missing then, as
+     * with gunicorn, and is sent all the same. */
+    if (status.len < 3 || (status.len > 3 && status.p[3] != ' ') || status.p[0] < '1' || status.p[0] > '9' ||
+        status.p[1] < '0' || status.p[1] > '9' || status.p[2] < '0' || status.p[2] > '9' ||
+        !chars_are_field_text(status)) {
         return RESPONSE_BAD_STATUS;
     }
     int code = (status.p[0] - '0') * 100 + (status.p[1] - '0') * 10 + (status.p[2] - '0');
