@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import re
 import signal
 import socket
 import threading
