@@ -9,14 +9,23 @@
 #include "server/exec/standby.h"
 #include "server/net/conns.h"
 
-#define QUICK_US 500 /* answers wait for other calls of the application only while all are as short */
-#define CORK_US 1000 /* ... and so long, but for the call that runs then */
-#define TURN_US 1000 /* so long, the next requests of clients that pipeline come before the network */
-#define FADING 64    /* calls after which a long one is almost forgotten: a part of this is taken off for each */
+#define QUICK_US 500  /* answers wait for other calls of the application only while all are as short */
+#define CORK_US 1000  /* ... and so long, but for the call that runs then */
+#define TURN_US 1000  /* so long, the next requests of clients that pipeline come before the network */
+#define BATCH_US 5000 /* so long, and for the call that runs then, the network waits for calls that are all short */
+#define FADING 64     /* calls after which a long one is almost forgotten: a part of this is taken off for each */
 
 static struct inline_executor *from_base(struct executor *base)
 {
     return (struct inline_executor *)((char *)base - offsetof(struct inline_executor, base));
+}
+
+/* Has its client waited for longer than those that had an answer in the last round? epoll does not tell: it reports
+ * those first that it has reported before, and who was answered at the very end of a round would miss each second one.
+ */
+static bool is_early(const struct inline_executor *e, const struct exchange *x)
+{
+    return !e->in_round && x->state == EXCHANGE_READY && x->answered_round + 1 < e->base.round;
 }
 
 static void enqueue(struct executor *base, struct exchange *x)
@@ -26,13 +35,17 @@ static void enqueue(struct executor *base, struct exchange *x)
         return;
     }
     x->queued = true;
-    x->next = NULL;
-    if (e->last) {
-        e->last->next = x;
-    } else {
-        e->first = x;
+    struct exchange *before = e->last; /* NULL: it is the first */
+    if (is_early(e, x)) {
+        before = e->early;
+        e->early = x;
     }
-    e->last = x;
+    struct exchange **link = before ? &before->next : &e->first;
+    x->next = *link;
+    *link = x;
+    if (!x->next) {
+        e->last = x;
+    }
 }
 
 static void show_waiting(struct inline_executor *e, int change)
@@ -234,13 +247,13 @@ static uint64_t note_length(struct inline_executor *e, uint64_t began_us)
     return now;
 }
 
-/* One step for each exchange that is queued now. */
+/* One step for each exchange that is queued now, as far as the time suffices: the rest stays first in the queue. */
 static void run_queued(struct inline_executor *e)
 {
     struct exchange *last = e->last, *x = NULL;
     bool several = e->first != last;
-    uint64_t now = clock_mono_us(), corked_us = now;
-    while (x != last) {
+    uint64_t now = clock_mono_us(), corked_us = now, began_us = now;
+    while (x != last && now - began_us < BATCH_US) {
         x = dequeue(e);
         exchange_show(x, e->slot);
         atomic_store_explicit(&e->slot->busy_since_us, now, memory_order_relaxed);
@@ -264,6 +277,7 @@ static void run_queued(struct inline_executor *e)
 
 void inline_run(struct inline_executor *e)
 {
+    e->long_round = false;
     if (!inline_has_work(e)) {
         return;
     }
@@ -271,9 +285,14 @@ void inline_run(struct inline_executor *e)
     uint64_t began_us = clock_mono_us();
     /* What was queued meanwhile waits for the network's turn; but where a client pipelines, its next request is at hand
      * once the answer before it has left. */
+    e->in_round = true;
     do {
         run_queued(e);
-    } while (e->first && e->first->state == EXCHANGE_READY && clock_mono_us() - began_us < TURN_US);
+        e->long_round = clock_mono_us() - began_us >= TURN_US;
+    } while (e->first && e->first->state == EXCHANGE_READY && !e->long_round);
+    e->in_round = false;
+    e->base.round++;
+    e->early = e->last; /* what is left has waited for longer than what will come */
     atomic_store_explicit(&e->slot->busy_since_us, 0, memory_order_relaxed);
     slot_set(e->slot, GAUGE_running, 0);
     e->app->reap(e->app);

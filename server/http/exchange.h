@@ -55,6 +55,7 @@ struct executor {
     void (*resume)(struct executor *e, struct exchange *x); /* wants_more became true, or x was aborted */
     /* Called on the thread that runs the application for x, which holds the interpreter: see exchange_flush. */
     void (*flush)(struct executor *e, struct exchange *x);
+    uint64_t round; /* counts how often it has run all that was ready; an executor that does not count leaves it at 0 */
 };
 
 struct wanted {
@@ -79,6 +80,7 @@ struct exchange {
                                                * the answer began: see exchange_note; 0: did not happen */
     uint64_t bytes_in;                        /* of the request, as they came */
     uint64_t nth;                             /* request of its connection, from 1 */
+    uint64_t answered_round;                  /* of the executor, when the answer before it left; or it connected */
     bool wants_times;                         /* somebody will look at the moments above */
     const struct wanted *wanted;              /* borrowed: which variables of WSGI the access log shows; NULL: none */
     struct str *variables; /* in `kept`: these, as the application has left them; no text: it had none

@@ -31,6 +31,7 @@ static void *on_open(void *context, struct conn *c)
         h->conn = c;
         h->trusted = forward_trusts(h->http->forward, conn_peer(c));
         h->fresh = true;
+        h->answered_round = h->http->executor->round;
         conn_set_deadline(c, conn_draining(c) ? LEAVING_MS : h->http->header_ms);
     }
     return h;
@@ -211,6 +212,7 @@ static bool begin_exchange(struct http1 *h)
     h->x->peer = conn_peer(h->conn);
     h->x->request.https = h->x->peer->tls;
     h->x->nth = ++h->requests;
+    h->x->answered_round = h->answered_round;
     h->phase = PHASE_HEAD;
     h->fresh = false;
     h->body_received = 0;

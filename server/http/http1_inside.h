@@ -42,6 +42,7 @@ struct http1 {
     bool head_held;                        /* the first of `held` is the head */
     uint64_t given;                        /* bytes of the answer's body that the connection was given */
     uint64_t idle_since_ms;                /* in PHASE_IDLE, unless it is fresh */
+    uint64_t answered_round;               /* the executor's round at that time */
     uint64_t body_began_ms, body_received; /* of this request; bytes as they came, framing included */
     uint64_t requests;                     /* so far */
     struct buf ahead;                      /* owned: bytes of later requests */

@@ -37,6 +37,7 @@ void http1_go_on(struct http1 *h)
     }
     h->phase = PHASE_IDLE;
     h->idle_since_ms = http1_now_ms();
+    h->answered_round = h->http->executor->round;
     if (h->ahead.len == 0 && h->half_closed) {
         conn_close(h->conn, false);
         return;

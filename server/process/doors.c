@@ -13,6 +13,7 @@
 #include "server/net/listener.h"
 #include "server/net/peer.h"
 
+#define HURRY 16      /* connections that are accepted in one turn, after a long one */
 #define KEPT_MAX 1024 /* connections taken out of the queues when the worker is told to leave */
 
 struct door {
@@ -36,6 +37,7 @@ struct doors {
     /* An eventfd that nobody writes to. Opened in time, since a signal handler may find no descriptor left; and one
      * that epoll takes, since the loop may not have told it of our sockets yet, and ends the process if it cannot. */
     int null_fd;
+    bool hurry;
     atomic_bool given_up; /* doors_give_up has begun */
     struct kept *kept;
     size_t n_kept;
@@ -74,19 +76,19 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     (void)status, (void)events;
     const struct door *door = poll->data;
     struct doors *d = door->all;
-    union address from = {0};
-    socklen_t len = sizeof(from);
+    int r = 0;
 
-    if (atomic_load(&d->given_up)) {
-        return;
+    /* One a turn: others that wait go to whichever worker turns first. Who waits after a long turn has no other. */
+    for (int i = 0; i < (d->hurry ? HURRY : 1) && r == 0 && !atomic_load(&d->given_up); i++) {
+        union address from = {0};
+        socklen_t len = sizeof(from);
+        if (!d->events->has_room(d->arg)) {
+            stop_watching(d);
+            return;
+        }
+        int fd = accept4(door->listener->fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        r = fd < 0 ? -errno : admit(d, fd, door->listener, &from);
     }
-    if (!d->events->has_room(d->arg)) {
-        stop_watching(d);
-        return;
-    }
-    /* One a turn: others that wait go to whichever worker turns first. */
-    int fd = accept4(door->listener->fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    int r = fd < 0 ? -errno : admit(d, fd, door->listener, &from);
     if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM) {
         stop_watching(d);
         d->events->exhausted(d->arg, r);
@@ -139,6 +141,11 @@ void doors_resume(struct doors *d)
         d->paused = false;
         watch(d);
     }
+}
+
+void doors_hurry(struct doors *d, bool hurry)
+{
+    d->hurry = hurry;
 }
 
 void doors_give_up(struct doors *d, bool drain)

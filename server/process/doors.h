@@ -25,6 +25,10 @@ int doors_open(struct doors **out, uv_loop_t *loop, const struct listeners *ls, 
                void *arg);
 void doors_resume(struct doors *d); /* there may be room again; nothing when they are not paused */
 
+/* In the next turn of the loop several connections may be accepted, as its last one took long: others are busy, too, or
+ * they would have accepted what waits. */
+void doors_hurry(struct doors *d, bool hurry);
+
 /* Stops listening in this process: the sockets are closed behind their numbers (which stay taken until the listeners
  * are closed). With `drain`, the connections that wait there are accepted and kept for doors_close. Async-signal-safe,
  * and harmless when called again. */

@@ -512,6 +512,7 @@ static void turn(struct worker *w)
     if (!work) {
         inline_detach(&w->executor); /* the thread is about to wait: others may run Python meanwhile */
     }
+    doors_hurry(w->doors, w->executor.long_round);
     uv_run(&w->loop, work ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     show_connections(w); /* before a call that may take long */
     if (w->pool) {

@@ -1,10 +1,12 @@
 """How HTTP/1.1 requests follow each other on a connection."""
 
+import contextlib
+import selectors
 import time
 
 import pytest
 
-from harness import ours
+from harness import BOUND, THREADED, ours
 from wire import encode
 
 HELLO = b"Hello, World!"
@@ -152,3 +154,41 @@ def test_client_that_leaves_in_its_head_is_forgotten(site):
         c.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
     assert site.get("/").body == HELLO
     assert len(site.calls()) == before + 1
+
+
+@ours
+@pytest.mark.skipif(THREADED, reason="the loop never waits for calls then")
+def test_new_clients_do_not_wait_for_a_round_of_all_others_each(server):
+    s = server("probe:app", "-w", "1")
+    request = encode("GET", "/pid?sleep=0.001")
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+
+        def client(kind):
+            c = stack.enter_context(s.connect())
+            c.send(request)
+            selector.register(c.sock, selectors.EVENT_READ, (kind, c))
+
+        def serve_until(condition):
+            """How often old clients were answered; each asks again at once."""
+            answers = 0
+            while not condition():
+                for key, _ in selector.select(BOUND):
+                    kind, c = key.data
+                    assert c.reply().status == 200
+                    if kind == "old":
+                        answers += 1
+                        c.send(request)
+                    else:
+                        selector.unregister(c.sock)
+                        served.append(c)
+            return answers
+
+        served = []
+        for _ in range(60):
+            client("old")
+        began = time.monotonic()
+        serve_until(lambda: time.monotonic() - began > 0.5)
+        for _ in range(30):
+            client("new")
+        answers = serve_until(lambda: len(served) == 30)
+    assert answers < 5 * 60, f"{answers} answers to others before all new clients had one"

@@ -32,7 +32,8 @@ struct fixture {
     struct exchange *submit_when_done; /* the protocol has another request ready */
     struct exchange *abort_in_next;    /* the client leaves while the application computes */
     struct exchange *resume_in_next;   /* the client catches up meanwhile */
-    struct exchange *long_call;        /* the application takes a millisecond for it */
+    struct exchange *long_call;        /* the application takes a millisecond for it, */
+    useconds_t long_us;                /* or as much as this */
     bool whole[EXCHANGES];             /* what it gives is the whole response */
     bool reap_pending;
     struct conns conns;
@@ -78,7 +79,7 @@ static enum app_result on_next(struct app *a, struct exchange *x)
         exchange_abort(x, &f->e.base);
     }
     if (f->long_call == x) {
-        usleep(1000);
+        usleep(f->long_us ? f->long_us : 1000);
     }
     if (f->whole[i] && !x->response.finished) {
         x->response.content_length = 0;
@@ -244,6 +245,26 @@ static void test_exchanges_run_in_the_order_they_came(void **state)
     runs("b3f3e3d3b1f1e1d1b2f2e2d2R");
 }
 
+/* 1 and 2 are answered in each round, 3 and 4 in the first only: they have waited longer, whoever is reported first. */
+static void test_who_had_no_answer_in_the_last_round_comes_first(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 4; i++) {
+        submit(i);
+    }
+    runs("b1f1e1d1b2f2e2d2b3f3e3d3b4f4e4d4R");
+    submit_again(1);
+    submit_again(2);
+    runs("b1f1e1d1b2f2e2d2R");
+    for (int i = 1; i <= 4; i++) {
+        renew(i);
+        f->x[i - 1].answered_round = i <= 2;
+        submit(i);
+    }
+    runs("b3f3e3d3b4f4e4d4b1f1e1d1b2f2e2d2R");
+    assert_false(inline_has_work(&f->e));
+}
+
 static void test_each_piece_is_sent_before_the_next_is_asked_for(void **state)
 {
     (void)state;
@@ -363,6 +384,36 @@ static void test_what_comes_during_a_long_turn_waits_for_the_next(void **state)
     runs("b1f1e1d1R");
     assert_true(inline_has_work(&f->e));
     runs("b2f2e2d2R");
+}
+
+static void test_who_is_left_from_the_last_round_comes_before_those_who_had_no_answer_in_it(void **state)
+{
+    (void)state;
+    submit(4);
+    runs("b4f4e4d4R");
+    f->long_call = &f->x[0];
+    submit(1);
+    f->submit_when_done = &f->x[1];
+    runs("b1f1e1d1R");
+    renew(1);
+    f->x[0].answered_round = 1;
+    submit(1);
+    submit(3);
+    runs("b2f2e2d2b3f3e3d3b1f1e1d1R");
+}
+
+static void test_network_is_not_kept_waiting_for_all_that_is_queued(void **state)
+{
+    (void)state;
+    f->long_call = &f->x[1];
+    f->long_us = 5000;
+    submit(1);
+    submit(2);
+    submit(3);
+    submit(4);
+    runs("b1f1e1d1b2f2e2d2R");
+    assert_true(inline_has_work(&f->e));
+    runs("b3f3e3d3b4f4e4d4R");
 }
 
 /* What a client has pipelined comes up when the answer before it has left. */
@@ -512,6 +563,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_happens_before_the_turn),
         TEST(test_exchanges_run_in_the_order_they_came),
+        TEST(test_who_had_no_answer_in_the_last_round_comes_first),
         TEST(test_each_piece_is_sent_before_the_next_is_asked_for),
         TEST(test_application_rests_while_the_client_cannot_follow),
         TEST(test_exchange_that_is_resumed_twice_runs_once),
@@ -522,6 +574,8 @@ int main(void)
         TEST(test_abort_during_a_step_ends_it_after_that_piece),
         TEST(test_endless_body_leaves_turns_to_others),
         TEST(test_what_comes_during_a_long_turn_waits_for_the_next),
+        TEST(test_who_is_left_from_the_last_round_comes_before_those_who_had_no_answer_in_it),
+        TEST(test_network_is_not_kept_waiting_for_all_that_is_queued),
         TEST(test_next_request_joins_a_short_turn),
         TEST(test_exchange_may_be_submitted_again_as_it_is_given_back),
         TEST(test_interpreter_is_taken_only_for_work),
