@@ -118,6 +118,7 @@ def test_collector_at_the_second_address_of_a_host(server, folder, collector, wh
     assert s.get("/page").status == 200
     daemon.wait(r'<14>gunicorn\.hello\.app\.access: .* "GET /page HTTP/1\.1" 200 .*\0')
     statsd.wait(r"[\s\S]*gunicorn\.requests:1\|c[\s\S]*")
+    s.stop()
 
 
 def test_name_facility_and_severity_in_syslog(server, folder, collector):
