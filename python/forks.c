@@ -24,30 +24,6 @@ void forks_watch(void)
     forks_is_child = false;
 }
 
-/* sys.exit(n), sys.exit() and sys.exit("text"), as `python` takes them. */
-static int status_of_exit(void)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *code = value ? PyObject_GetAttrString(value, "code") : NULL;
-    int status = 1;
-
-    if (code == Py_None) {
-        status = 0;
-    } else if (code && PyLong_Check(code)) {
-        status = (int)PyLong_AsLong(code);
-    } else if (code) {
-        PySys_FormatStderr("%S\n", code);
-    }
-    PyErr_Clear();
-    Py_XDECREF(code);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
-    return status;
-}
-
 void forks_end(void)
 {
     int status = 0;
@@ -57,7 +33,7 @@ void forks_end(void)
                     "call os._exit()",
                     (long)getpid());
     } else if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
-        status = status_of_exit();
+        status = pyerror_exit_status();
     } else {
         pyerror_log(LOG_LEVEL_ERROR, "Exception in a child that the application has forked (pid: %ld)", (long)getpid());
         status = 1;

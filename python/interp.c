@@ -123,15 +123,15 @@ int interp_start(const struct venv *venv, int argc, char **argv, struct buf *err
     return check_library(venv, error);
 }
 
-/* Whatever is frozen is freed, too, in the end. */
-static void unfreeze(void)
+/* gc.name(). 0, or -1 with an exception. */
+static int call_gc(const char *name)
 {
     PyObject *gc = PyImport_ImportModule("gc");
-    PyObject *r = gc ? PyObject_CallMethod(gc, "unfreeze", NULL) : NULL;
+    PyObject *r = gc ? PyObject_CallMethod(gc, name, NULL) : NULL;
 
-    PyErr_Clear(); /* no memory: less is freed */
     Py_XDECREF(r);
     Py_XDECREF(gc);
+    return r ? 0 : -1;
 }
 
 void interp_stop(void)
@@ -143,7 +143,9 @@ void interp_stop(void)
         gil_acquire();
     }
     stacks_disable();
-    unfreeze();
+    if (call_gc("unfreeze") < 0) {
+        PyErr_Clear(); /* no memory: less is freed */
+    }
     Py_FinalizeEx(); /* files that cannot be flushed: nobody is left to tell */
 }
 
@@ -184,16 +186,9 @@ void interp_flush(void)
 
 void interp_freeze(void)
 {
-    PyObject *gc = PyImport_ImportModule("gc");
-    PyObject *collected = gc ? PyObject_CallMethod(gc, "collect", NULL) : NULL;
-    PyObject *frozen = collected ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
-
-    if (!frozen) {
+    if (call_gc("collect") < 0 || call_gc("freeze") < 0) {
         pyerror_log(LOG_LEVEL_WARNING, "The garbage collector can't be told what stays");
     }
-    Py_XDECREF(frozen);
-    Py_XDECREF(collected);
-    Py_XDECREF(gc);
 }
 
 static void before_fork(struct hooks *h)

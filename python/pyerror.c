@@ -124,3 +124,26 @@ void pyerror_text(char *out, unsigned long size)
     Py_XDECREF(value);
     Py_XDECREF(tb);
 }
+
+int pyerror_exit_status(void)
+{
+    PyObject *type, *value, *tb;
+
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    PyObject *code = value ? PyObject_GetAttrString(value, "code") : NULL;
+    int status = 1;
+    if (code == Py_None) {
+        status = 0;
+    } else if (code && PyLong_Check(code)) {
+        status = (int)(PyLong_AsLong(code) & 0xff);
+    } else if (code) {
+        PySys_FormatStderr("%S\n", code);
+    }
+    PyErr_Clear();
+    Py_XDECREF(code);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(tb);
+    return status;
+}

@@ -229,31 +229,6 @@ static PyObject *standin(const char *name)
     return module ? PyObject_GetAttrString(module, name) : NULL;
 }
 
-/* The status that sys.exit was called with, whose exception is set; as in Python one that is no number is a text for
- * stderr. */
-static int exit_status(void)
-{
-    PyObject *type, *value, *tb;
-
-    PyErr_Fetch(&type, &value, &tb);
-    PyErr_NormalizeException(&type, &value, &tb);
-    PyObject *code = value ? PyObject_GetAttrString(value, "code") : NULL;
-    int status = 1;
-    if (code == Py_None) {
-        status = 0;
-    } else if (code && PyLong_Check(code)) {
-        status = (int)(PyLong_AsLong(code) & 0xff);
-    } else if (code) {
-        PySys_FormatStderr("%S\n", code);
-    }
-    PyErr_Clear();
-    Py_XDECREF(code);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(tb);
-    return status;
-}
-
 /* Calls the stand-ins' function `name` with `args`, which it takes over and which may be NULL with an exception. What
  * the hooks of struct hooks answer. */
 static int call(const char *name, PyObject *args)
@@ -263,7 +238,7 @@ static int call(const char *name, PyObject *args)
     int r = 0;
 
     if (!result && PyErr_ExceptionMatches(PyExc_SystemExit)) {
-        r = HOOK_ENDS(exit_status());
+        r = HOOK_ENDS(pyerror_exit_status());
         log_error("The server hook %s called sys.exit", name);
     } else if (!result && PyErr_Occurred()) {
         pyerror_log(LOG_LEVEL_ERROR, "The server hook %s raised:", name);

@@ -143,6 +143,19 @@ def has_loop(pid):
         return False
 
 
+def limited(folder, *commands):
+    """The binary, started by a shell after these commands."""
+    path = folder / "limited"
+    path.write_text("\n".join(["#!/bin/sh -e", *commands, f'exec {BINARY} "$@"', ""]))
+    path.chmod(0o755)
+    return str(path)
+
+
+# One of these commands: what those behind it mount is there for the server alone.
+APART = 'test -n "$APART" || APART=1 exec unshare -m "$0" "$@"\nmount --make-rprivate /'
+may_mount = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can mount")
+
+
 def run(*args, cwd=None, env=None, exe=BINARY, **options):
     """Runs the binary to its end: for what never serves."""
     return subprocess.run(

@@ -2,13 +2,12 @@
 
 import os
 import re
-import shutil
 import socket
 import threading
 
 import pytest
 
-from harness import BINARY, BOUND, environment, free_port, ours, run, wait_until
+from harness import APART, BOUND, environment, free_port, limited, may_mount, ours, run, wait_until
 
 
 class Collector:
@@ -100,20 +99,17 @@ def test_both_logs_go_to_syslog(server, folder, collector, where):
 
 
 @ours
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can mount")
+@may_mount
 @pytest.mark.parametrize("where", ["udp", "tcp"])
 def test_collector_at_the_second_address_of_a_host(server, folder, collector, where):
     """Where localhost is ::1 before it is 127.0.0.1, as on most systems."""
     (folder / "hosts").write_text("::1 localhost ip6-localhost\n127.0.0.1 localhost\n")
-    apart = 'test -n "$APART" || APART=1 exec unshare -m "$0" "$@"'
-    mount = f"mount --make-rprivate / && mount --bind {folder}/hosts /etc/hosts"
-    (folder / "there").write_text(f'#!/bin/sh\n{apart}\n{mount}\nexec {BINARY} "$@"\n')
-    (folder / "there").chmod(0o755)
+    there = limited(folder, APART, f"mount --bind {folder}/hosts /etc/hosts")
     daemon, address = syslog_at(collector, where, folder)
     args = ["--log-syslog", "--log-syslog-to", address.replace("127.0.0.1", "localhost")]
     statsd, port = syslog_at(collector, "udp", folder)
     args += ["--statsd-host", port.replace("udp://127.0.0.1", "localhost")]
-    s = server("hello:app", *args, exe=folder / "there", folder=folder)
+    s = server("hello:app", *args, exe=there, folder=folder)
     s.ready_workers(1)
     assert s.get("/page").status == 200
     daemon.wait(r'<14>gunicorn\.hello\.app\.access: .* "GET /page HTTP/1\.1" 200 .*\0')

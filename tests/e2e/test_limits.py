@@ -2,12 +2,11 @@
 with less, and says so."""
 
 import os
-import shutil
 import signal
 
 import pytest
 
-from harness import BINARY, SANITIZED, environment, ours, processes, run, wait_until
+from harness import APART, SANITIZED, environment, limited, may_mount, ours, processes, run, wait_until
 
 pytestmark = ours
 
@@ -16,14 +15,6 @@ plain = pytest.mark.skipif(SANITIZED, reason="a sanitizer needs more, and to be 
 
 def write(folder, name, text=""):
     (folder / name).write_text(text)
-
-
-def limited(folder, *commands):
-    """The binary, started by a shell after these commands."""
-    path = folder / "limited"
-    path.write_text("\n".join(["#!/bin/sh", *commands, f'exec {BINARY} "$@"', ""]))
-    path.chmod(0o755)
-    return str(path)
 
 
 def test_no_process_at_the_start(server, folder, shortage):
@@ -129,11 +120,11 @@ def test_pid_file_where_there_are_no_locks(server, folder, shortage):
     assert not (folder / "server.pid").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can mount")
+@may_mount
 def test_no_dev_shm(server, folder):
     commands = [
-        'test -n "$APART" || APART=1 exec unshare -m "$0" "$@"',
-        f"mount --make-rprivate / && mkdir {folder}/dev && cd {folder}/dev",  # a /dev of its own: nothing is taken away
+        APART,
+        f"mkdir {folder}/dev && cd {folder}/dev",  # a /dev of its own: nothing is taken away
         "for f in null zero full random urandom; do touch $f; mount --bind /dev/$f $f; done",
         f"cd {folder} && mount --rbind dev /dev && test ! -e /dev/shm",
     ]
