@@ -556,7 +556,23 @@ static int put_length(struct environ *e, PyObject *dict, const struct exchange *
     return 0;
 }
 
-PyObject *environ_make(struct environ *e, const struct exchange *x, PyObject *input)
+/* The application may take the connection over: gunicorn's key for it, which simple-websocket and others look for. */
+static int put_socket(PyObject *dict, struct exchange *x)
+{
+    PyObject *module = PyImport_ImportModule("socket");
+    PyObject *socket = module ? PyObject_CallMethod(module, "socket", "iiii", -1, -1, -1, x->socket) : NULL;
+    int status = -1;
+
+    if (socket) {
+        x->socket = -1; /* it is Python's now */
+        status = PyDict_SetItemString(dict, "gunicorn.socket", socket);
+    }
+    Py_XDECREF(socket);
+    Py_XDECREF(module);
+    return status;
+}
+
+PyObject *environ_make(struct environ *e, struct exchange *x, PyObject *input)
 {
     const struct request *r = &x->request;
     PyObject *dict = PyDict_Copy(e->base[r->https ? 1 : 0]);
@@ -567,7 +583,8 @@ PyObject *environ_make(struct environ *e, const struct exchange *x, PyObject *in
     if (PyDict_SetItem(dict, e->keys[KEY_INPUT], input) < 0 ||
         put_unless_usual(e, dict, KEY_REQUEST_METHOD, method_of(e, r)) < 0 ||
         put_unless_usual(e, dict, KEY_SERVER_PROTOCOL, protocol_of(e, r)) < 0 || put_target(e, dict, r) < 0 ||
-        put_peer(e, dict, x) < 0 || put_headers(e, dict, r) < 0 || put_length(e, dict, x) < 0) {
+        put_peer(e, dict, x) < 0 || put_headers(e, dict, r) < 0 || put_length(e, dict, x) < 0 ||
+        (x->socket >= 0 && put_socket(dict, x) < 0)) {
         Py_DECREF(dict);
         return NULL;
     }

@@ -275,6 +275,10 @@ static enum app_result begin(struct app *a, struct exchange *x)
     PyObject *args[] = {NULL, c->environ, c->start_response.callable};
     c->iterable = PyObject_Vectorcall(w->callable, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     forks_check();
+    if (!c->iterable && x->request.websocket && PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyErr_Clear(); /* what gunicorn takes for the end of a connection that the application has taken over */
+        return APP_FAILED;
+    }
     return c->iterable ? first(w, c, x) : failed(x);
 }
 

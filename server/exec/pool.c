@@ -123,6 +123,9 @@ static void enter(struct runner *r, struct exchange *x)
 static void leave(struct runner *r)
 {
     struct pool *p = r->pool;
+    if (r->since_us == 0) {
+        return; /* it has left before: see unlimit */
+    }
     *(r->older ? &r->older->younger : &p->oldest) = r->younger;
     *(r->younger ? &r->younger->older : &p->youngest) = r->older;
     r->since_us = 0;
@@ -352,6 +355,16 @@ static void resume(struct executor *base, struct exchange *x)
     pthread_mutex_unlock(&p->lock);
 }
 
+static void unlimit(struct executor *base, struct exchange *x)
+{
+    struct pool *p = from_base(base);
+    pthread_mutex_lock(&p->lock);
+    if (x->runner) {
+        leave(x->runner);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void attend(struct pool *p, struct exchange *x, unsigned errands)
 {
     if (errands & SEND) {
@@ -426,7 +439,7 @@ int pool_create(struct pool **out, struct conns *conns, uv_loop_t *loop, unsigne
     if (!p) {
         return -ENOMEM;
     }
-    p->base = (struct executor){.submit = submit, .resume = resume, .flush = hand_over};
+    p->base = (struct executor){.submit = submit, .resume = resume, .flush = hand_over, .unlimit = unlimit};
     p->app = app;
     p->slot = slot;
     p->conns = conns;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/slot.h"
 #include "server/http/body.h"
@@ -18,14 +19,24 @@ static void set_state(struct exchange *x, enum exchange_state state)
 void exchange_init(struct exchange *x)
 {
     memset(x, 0, sizeof(*x));
+    x->socket = -1;
     arena_init(&x->arena);
     arena_init(&x->kept);
     response_init(&x->response, &x->arena);
 }
 
+static void close_socket(struct exchange *x)
+{
+    if (x->socket >= 0) {
+        close(x->socket);
+        x->socket = -1;
+    }
+}
+
 void exchange_reset(struct exchange *x)
 {
     assert(!x->app && !x->queued);
+    close_socket(x);
     body_destroy(x->body);
     x->body = NULL;
     response_init(&x->response, &x->arena);
@@ -50,6 +61,7 @@ void exchange_reset(struct exchange *x)
 void exchange_finish(struct exchange *x)
 {
     assert(!x->app && !x->queued);
+    close_socket(x);
     body_destroy(x->body);
     response_finish(&x->response);
     arena_finish(&x->arena);

@@ -12,7 +12,7 @@
  *                         returns. After the last of it the thread hands them over for good: it only reads the fields
  *                         (and counts in dropped_bytes what comes too late)
  *   aborted               is written by the loop, and read by both
- *   app, told, kept       belong to the application's thread
+ *   app, told, kept, socket  belong to the application's thread
  *   all else              belongs to the loop, or is under the executor's lock
  *
  *   RECEIVING -> READY -> RUNNING -> DONE            the usual way
@@ -55,6 +55,9 @@ struct executor {
     void (*resume)(struct executor *e, struct exchange *x); /* wants_more became true, or x was aborted */
     /* Called on the thread that runs the application for x, which holds the interpreter: see exchange_flush. */
     void (*flush)(struct executor *e, struct exchange *x);
+    /* On the loop thread: x has become a conversation, and how long the application takes for it is not limited any
+     * more. NULL: it is. */
+    void (*unlimit)(struct executor *e, struct exchange *x);
     uint64_t round; /* counts how often it has run all that was ready; an executor that does not count leaves it at 0 */
 };
 
@@ -72,6 +75,8 @@ struct exchange {
     const struct peer *peer; /* borrowed: the connection's; or a copy in the arena */
     bool peer_kept;          /* it is a copy */
     bool failed;             /* given back with an answer that could not be completed */
+    int socket;              /* owned, until somebody takes it; -1: none. On which the application may take the
+                              * connection over: the end of a tunnel (tunnel.h) */
     enum exchange_state state;
     atomic_bool aborted;                      /* the client left: nothing more can be sent */
     bool told;                                /* the application's side has given the access log its record */

@@ -1,6 +1,7 @@
 /* http1.c - one HTTP/1.1 connection: its life, and its requests, one after the other. */
 #include "server/http/http1.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "server/http/http.h"
 #include "server/http/http1_inside.h"
 #include "server/http/http1out.h"
+#include "server/http/http1over.h"
 #include "server/http/receive.h"
 #include "server/http/tohttps.h"
 #include "server/net/conn.h"
@@ -39,6 +41,7 @@ static void *on_open(void *context, struct conn *c)
 
 void http1_destroy(struct http1 *h)
 {
+    assert(!h->takeover);
     buf_finish(&h->ahead);
     chunkq_finish(&h->held);
     free(h);
@@ -79,6 +82,7 @@ static void on_closed(void *p)
 {
     struct http1 *h = p;
     h->conn = NULL;
+    takeover_cut(h);
     bool lent = http1_is_lent(h);
     bool received = h->phase == PHASE_BODY || h->phase == PHASE_ANSWER;
     h->phase = PHASE_GONE;
@@ -157,6 +161,9 @@ static void submit(struct http1 *h)
     h->keep_alive = x->request.keep_alive;
     conn_set_deadline(h->conn, 0);
     x->response.to_head = str_eq(x->request.method, STR("HEAD"));
+    if (x->request.websocket) {
+        takeover_offer(h);
+    }
     exchange_submit(x, h->http->executor);
 }
 
@@ -301,6 +308,9 @@ static void on_data(void *p, const char *data, size_t len)
 {
     struct http1 *h = p;
     size_t used;
+    if (takeover_data(h, data, len)) {
+        return;
+    }
     if (!feed(h, data, len, &used)) {
         return;
     }
@@ -346,6 +356,7 @@ static void on_eof(void *p)
 {
     struct http1 *h = p;
     h->half_closed = true;
+    takeover_eof(h);
     end_of_input(h);
 }
 
@@ -374,6 +385,7 @@ static void on_drain(void *p)
 static void on_drained(void *p)
 {
     struct http1 *h = p;
+    takeover_drained(h);
     if (http1_is_lent(h)) {
         h->http->executor->resume(h->http->executor, h->x);
     } else {

@@ -14,6 +14,7 @@ struct conn;
 struct exchange;
 struct http;
 struct receiver;
+struct takeover;
 
 enum phase {
     PHASE_IDLE, /* between requests */
@@ -48,6 +49,7 @@ struct http1 {
     struct buf ahead;                      /* owned: bytes of later requests */
     struct chunkq held;                    /* owned: of the answer, not framed yet */
     struct receiver *receiver;             /* arena of x: only while the request is coming; NULL after it */
+    struct takeover *takeover;             /* owned: of x; NULL: the application cannot take the connection over */
 };
 
 void http1_destroy(struct http1 *h);

@@ -8,6 +8,7 @@
 #include "server/http/exchange.h"
 #include "server/http/http.h"
 #include "server/http/http1_inside.h"
+#include "server/http/http1over.h"
 #include "server/http/tohttps.h"
 #include "server/net/conn.h"
 
@@ -141,7 +142,7 @@ static int send_all(struct http1 *h)
 void http1_flush(struct exchange *x)
 {
     struct http1 *h = x->protocol;
-    if (h->phase == PHASE_GONE) {
+    if (h->phase == PHASE_GONE || takeover_has_begun(h)) {
         chunkq_drop(&x->response.queue);
         return;
     }
@@ -185,10 +186,16 @@ static bool wants_more(const struct exchange *x)
 static void done(struct exchange *x, bool ok)
 {
     struct http1 *h = x->protocol;
+    bool taken_over = takeover_end(h);
     h->released = true;
     if (h->phase == PHASE_GONE) {
         http1_end_exchange(h);
         http1_destroy(h);
+        return;
+    }
+    if (taken_over) {
+        http1_end_exchange(h);
+        conn_close(h->conn, true);
         return;
     }
     if (!ok && x->response.head_sent) {
@@ -230,7 +237,9 @@ static struct exchange *stand_in(struct http1 *h, const struct exchange *x, int 
     y->bytes_in = x->bytes_in;
     y->nth = x->nth;
     y->response.to_head = x->response.to_head;
-    if (x->response.head_sent) { /* what it says does not change any more */
+    if (takeover_has_begun(h)) {
+        takeover_note(h, y);
+    } else if (x->response.head_sent) { /* what it says does not change any more */
         y->response.status = x->response.status;
         y->response.fields = x->response.fields;
         y->response.n_fields = x->response.n_fields;
@@ -250,6 +259,8 @@ static void swap(struct http1 *h, struct http1 *holder, struct exchange *y)
     x->protocol = holder;
     y->request = (struct request){.major = x->request.major, .minor = x->request.minor}; /* x may go before it */
     y->peer = conn_peer(h->conn);
+    takeover_cut(h);
+    takeover_end(h);
     h->x = y;
     h->released = true;
     http1_end_after_answer(h);
@@ -264,7 +275,7 @@ static void give_up(struct exchange *x, int status, const char *message)
         return;
     }
     struct exchange *y = stand_in(h, x, status, message);
-    bool unanswered = h->phase != PHASE_GONE && !x->response.head_sent;
+    bool unanswered = h->phase != PHASE_GONE && !x->response.head_sent && !takeover_has_begun(h);
     struct http1 *holder = unanswered && y ? malloc(sizeof(*holder)) : NULL;
     h->given_up = true;
     if (holder) {
@@ -284,7 +295,8 @@ static void give_up(struct exchange *x, int status, const char *message)
 void http1_on_give_up(void *p, bool begun)
 {
     struct http1 *h = p;
-    if (http1_is_lent(h) && (begun || !h->x->response.head_sent)) {
+    bool has_begun = http1_is_lent(h) && (h->x->response.head_sent || takeover_has_begun(h));
+    if (http1_is_lent(h) && (begun || !has_begun)) {
         give_up(h->x, 503, "The application cannot take this request now");
     }
 }

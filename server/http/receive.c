@@ -68,7 +68,7 @@ static int on_headers_complete(llhttp_t *parser)
     if (r->status) {
         return -1;
     }
-    parser->upgrade = 0; /* we speak nothing else: RFC 9110 7.8 lets us ignore the wish */
+    parser->upgrade = 0; /* RFC 9110 7.8: what follows is HTTP, unless the application answers 101 */
     r->in_body = true;
     return 0;
 }

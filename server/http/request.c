@@ -232,7 +232,7 @@ static int check_coding(struct request *r, const struct header *h, const char **
 
 /* What the Connection fields say, all of them together. */
 struct wishes {
-    bool close, keep_alive;
+    bool close, keep_alive, upgrade;
 };
 
 static void read_connection(struct wishes *w, struct str list)
@@ -241,7 +241,18 @@ static void read_connection(struct wishes *w, struct str list)
     while (request_next_token(&list, &token)) {
         w->close |= str_ieq(token, STR("close"));
         w->keep_alive |= str_ieq(token, STR("keep-alive"));
+        w->upgrade |= str_ieq(token, STR("upgrade"));
     }
+}
+
+static bool names_websocket(struct str list)
+{
+    struct str token;
+    bool found = false;
+    while (!found && request_next_token(&list, &token)) {
+        found = str_ieq(token, STR("websocket"));
+    }
+    return found;
 }
 
 static int check_expect(struct request *r, const struct header *h, const char **reason)
@@ -291,6 +302,9 @@ static int check_fields(struct request *r, const char **reason)
         case HEADER_CONNECTION:
             read_connection(&wishes, h->value);
             break;
+        case HEADER_UPGRADE:
+            r->websocket |= names_websocket(h->value);
+            break;
         case HEADER_EXPECT:
             status = check_expect(r, h, reason);
             break;
@@ -311,13 +325,16 @@ static int check_fields(struct request *r, const char **reason)
     }
     /* RFC 9112 9.3: close wins; HTTP/1.0 closes unless asked not to. */
     r->keep_alive = !wishes.close && (r->minor > 0 || wishes.keep_alive);
+    /* RFC 9110 7.8: Upgrade counts when Connection names it, and not in HTTP/1.0; a body would come before it. */
+    r->websocket = r->websocket && wishes.upgrade && r->minor > 0 && str_eq(r->method, STR("GET")) && !r->chunked &&
+                   r->content_length <= 0;
     return 0;
 }
 
 int request_check(struct request *r, const struct request_limits *limits, const char **reason)
 {
     r->content_length = -1;
-    r->chunked = r->expect_continue = false;
+    r->chunked = r->expect_continue = r->websocket = false;
     r->host = STR("");
 
     int status = check_target(r, reason);

@@ -42,6 +42,7 @@ struct request {
     bool chunked;               /* the body comes in chunks (or, later, without a declared length) */
     bool expect_continue;
     bool keep_alive;        /* the client's side of it */
+    bool websocket;         /* the client asks to go on in WebSocket's way: RFC 6455 4.2.1 */
     int64_t content_length; /* -1: not given */
     struct header *headers; /* in the order received; arena */
     size_t n_headers;

@@ -448,6 +448,11 @@ const struct peer *conn_peer(const struct conn *c)
     return &c->peer;
 }
 
+uv_loop_t *conn_loop(const struct conn *c)
+{
+    return c->all->loop;
+}
+
 bool conn_draining(const struct conn *c)
 {
     return c->all->draining;

@@ -19,6 +19,7 @@
 struct conn;
 struct conns;
 struct tls_context;
+struct uv_loop_s;
 
 /* What speaks over a connection: plugged by http/. In every callback but `closed` the conn may be closed. */
 struct protocol {
@@ -44,6 +45,7 @@ struct protocol {
 int conn_open(struct conns *cs, int fd, bool is_unix, const struct peer *peer, struct tls_context *tls);
 
 const struct peer *conn_peer(const struct conn *c); /* lives as long as the conn */
+struct uv_loop_s *conn_loop(const struct conn *c);
 bool conn_draining(const struct conn *c);
 bool conn_has_input(const struct conn *c); /* the client has sent what was not read yet */
 bool conn_broken(const struct conn *c);    /* the socket has failed: nothing that is sent will arrive any more */

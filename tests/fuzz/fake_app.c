@@ -36,8 +36,9 @@ enum kind {
 static const size_t SIZES[] = {13, 0, 1, 200, 5000, 70000, 900000, 17};
 #define N_SIZES (sizeof(SIZES) / sizeof(SIZES[0]))
 #define SHORT_FILE 20000
-#define PIECES 3        /* of the large ones each is more than may wait for a client */
-#define MANY_PIECES 200 /* a body of so many bytes comes in as many pieces */
+#define TAKEN_OVER_MAX 5000 /* fits the buffers on the way */
+#define PIECES 3            /* of the large ones each is more than may wait for a client */
+#define MANY_PIECES 200     /* a body of so many bytes comes in as many pieces */
 
 static int pattern_fd = -1;
 
@@ -201,6 +202,23 @@ static void add_odd_fields(const struct fake_app *a, struct response *r)
     response_add(r, STR("X-From-Client"), a->script->rest); /* whatever it holds, the head stays whole */
 }
 
+/* Speaks for itself, on the socket that was offered, to the end of the connection. */
+static enum app_result take_over(struct fake_app *a, struct exchange *x, size_t size)
+{
+    int fd = x->socket;
+    struct answer *answer = current(a);
+    x->socket = -1;
+    answer->status = 101;
+    answer->body = size < TAKEN_OVER_MAX ? size : TAKEN_OVER_MAX;
+    answer->end = ANSWER_WHOLE;
+    bool said = dprintf(fd, "HTTP/1.1 101 Go\r\nDate: now\r\nServer: x\r\nX-Exchange: %zu\r\nConnection: close\r\n\r\n",
+                        a->n - 1) > 0 &&
+                write(fd, fake_app_pattern() + answer->pattern, answer->body) == (ssize_t)answer->body;
+    CHECK(said, "the application's socket");
+    close(fd);
+    return APP_FAILED;
+}
+
 static enum app_result begin(struct app *app, struct exchange *x)
 {
     struct fake_app *a = from_base(app);
@@ -225,6 +243,10 @@ static enum app_result begin(struct app *app, struct exchange *x)
     a->n++;
     CHECK(r->to_head == current(a)->to_head, "HEAD");
     a->pieces = a->all_pieces = size == MANY_PIECES ? MANY_PIECES : PIECES;
+    CHECK(x->socket < 0 || (x->request.minor > 0 && body_len(x->body) == 0), "a socket, but no WebSocket");
+    if (x->socket >= 0 && kind == STARTED_TWICE) {
+        return take_over(a, x, size);
+    }
 
     switch (kind) {
     case WITH_LENGTH:

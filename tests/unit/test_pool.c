@@ -624,6 +624,26 @@ static void test_the_oldest_call_counts_for_the_time_limit(void **state)
     assert_int_equal(f->slot.busy_since_us, 0);
 }
 
+static void test_conversation_has_no_time_limit(void **state)
+{
+    (void)state;
+    struct executor *e = pool_executor(f->pool);
+    f->s[0].gate = f->s[1].gate = 1;
+    submit(0);
+    RUN_UNTIL(f->waiting == 1);
+    submit(1);
+    RUN_UNTIL(f->waiting == 2);
+    uint64_t first = f->slot.busy_since_us;
+    e->unlimit(e, &f->x[0]);
+    assert_true(f->slot.busy_since_us > first); /* the other one's */
+    e->unlimit(e, &f->x[1]);
+    assert_int_equal(f->slot.busy_since_us, 0);
+    open_gates(1);
+    run_until_idle();
+    e->unlimit(e, &f->x[0]); /* too late: nothing happens */
+    assert_int_equal(f->slot.busy_since_us, 0);
+}
+
 static void test_what_was_put_aside_is_reaped_by_a_thread(void **state)
 {
     (void)state;
@@ -734,6 +754,7 @@ int main(void)
         TEST(test_one_thread_waits_for_the_interpreter_with_nothing_in_hand),
         TEST(test_threads_take_turns_between_calls),
         TEST(test_the_oldest_call_counts_for_the_time_limit),
+        TEST(test_conversation_has_no_time_limit),
         TEST(test_what_was_put_aside_is_reaped_by_a_thread),
         TEST(test_pool_does_not_stop_over_a_running_call),
         cmocka_unit_test_setup_teardown(test_every_thread_takes_its_leave, begin, end_stopped),

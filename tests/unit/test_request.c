@@ -320,6 +320,31 @@ static void test_connection_lives_on_as_both_agree(void **state)
     }
 }
 
+static void test_websocket_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool websocket;
+    } table[] = {
+        {"GET / 1.1\n" HOST "Connection: Upgrade\nUpgrade: websocket\n", true},
+        {"GET / 1.1\n" HOST "Upgrade: h2c\nUpgrade: WebSocket\nConnection: keep-alive\nConnection: x, upgrade\n", true},
+        {"GET / 1.1\n" HOST "Connection: Upgrade\nUpgrade: websocket\nContent-Length: 0\n", true},
+        {"GET / 1.1\n" HOST "Upgrade: websocket\n", false},
+        {"GET / 1.1\n" HOST "Connection: Upgrade\n", false},
+        {"GET / 1.1\n" HOST "Connection: Upgrade\nUpgrade: websocket13\n", false},
+        {"GET / 1.1\n" HOST "Connection: Upgrade\nUpgrade: websocket\nContent-Length: 3\n", false},
+        {"GET / 1.1\n" HOST "Connection: Upgrade\nUpgrade: websocket\nTransfer-Encoding: chunked\n", false},
+        {"POST / 1.1\n" HOST "Connection: Upgrade\nUpgrade: websocket\n", false},
+        {"GET / 1.0\nConnection: Upgrade\nUpgrade: websocket\n", false},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct head h;
+        assert_int_equal(check(&h, table[i].text, &limits), 0);
+        assert_int_equal(h.r.websocket, table[i].websocket);
+    }
+}
+
 static void test_continue_is_expected_in_http_1_1_only(void **state)
 {
     (void)state;
@@ -556,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_body_is_what_the_framing_says),
         cmocka_unit_test(test_longest_content_length_is_read_exactly),
         cmocka_unit_test(test_connection_lives_on_as_both_agree),
+        cmocka_unit_test(test_websocket_is_asked_for),
         cmocka_unit_test(test_continue_is_expected_in_http_1_1_only),
         cmocka_unit_test(test_body_is_limited_to_the_byte),
         cmocka_unit_test(test_nothing_of_the_request_before_is_left),
