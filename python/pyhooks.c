@@ -229,6 +229,18 @@ static PyObject *standin(const char *name)
     return module ? PyObject_GetAttrString(module, name) : NULL;
 }
 
+void pyhooks_loaded(PyObject *callable)
+{
+    PyObject *function = standin("loaded");
+    PyObject *r = function ? PyObject_CallOneArg(function, callable) : NULL;
+
+    if (!r && PyErr_Occurred()) {
+        pyerror_log(LOG_LEVEL_WARNING, "Hooks are not told of the application:");
+    }
+    Py_XDECREF(r);
+    Py_XDECREF(function);
+}
+
 /* Calls the stand-ins' function `name` with `args`, which it takes over and which may be NULL with an exception. What
  * the hooks of struct hooks answer. */
 static int call(const char *name, PyObject *args)

@@ -159,6 +159,20 @@ class Listener:
         return "%s://%s:%d" % ("https" if server.cfg.is_ssl else "http", host, name[1])
 
 
+class App:
+    """gunicorn's Application."""
+
+    callable = None  # once it is loaded here
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def wsgi(self):
+        if self.callable is None:
+            raise RuntimeError("the application is not loaded in this process yet: see --preload and post_worker_init")
+        return self.callable
+
+
 class Server:
     """gunicorn's arbiter."""
 
@@ -168,6 +182,7 @@ class Server:
 
     def __init__(self, cfg):
         self.cfg = cfg
+        self.app = App(cfg)
         self.log = Log(cfg)
         self.pid = os.getpid()
         self.address = cfg.address
@@ -188,9 +203,14 @@ class Worker:
         self.age = age
         self.log = server.log
         self.cfg = server.cfg
+        self.app = server.app
         self.ppid = server.pid
         self.timeout = server.timeout / 2
         self.sockets = server.LISTENERS
+
+    @property
+    def wsgi(self):
+        return self.app.callable
 
     def notify(self):
         """There is no heartbeat that the application must keep up."""
@@ -236,6 +256,10 @@ worker = None  # in a worker: itself; in the master: the one whose pre_fork was 
 
 def nothing(*args):
     """Stands for a hook that the configuration does not define."""
+
+
+def loaded(callable):
+    server.app.callable = callable
 
 
 def listening(*fds):

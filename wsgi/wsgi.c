@@ -445,6 +445,7 @@ enum load_result wsgi_create(struct app **out, const struct settings *s, const c
     if (r != LOAD_OK) {
         goto fail;
     }
+    pyhooks_loaded(w->callable);
     lend_attached(true); /* this thread holds the interpreter without having called attach */
     *out = &w->app;
     return LOAD_OK;

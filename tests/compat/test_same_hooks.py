@@ -27,7 +27,8 @@ def on_reload(server):
     note("on_reload", server.cfg.workers)
 
 def when_ready(server):
-    note("when_ready", len(server.LISTENERS), len(server.WORKERS), server.pid == os.getpid())
+    loaded = server.app.callable is not None
+    note("when_ready", len(server.LISTENERS), len(server.WORKERS), server.pid == os.getpid(), loaded)
 
 def pre_fork(server, worker):
     note("pre_fork", worker.age, worker.pid, server.pid == os.getpid())
@@ -37,6 +38,7 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     note("post_worker_init", worker.age, worker.booted, worker.alive)
+    note("application", worker.wsgi.__name__, worker.wsgi is worker.app.callable is worker.app.wsgi())
 
 def worker_int(worker):
     note("worker_int", worker.age)
@@ -112,6 +114,14 @@ def test_start_and_stop(seen):
     assert [line.split()[0] for line in both.cwsgi["master"]] == [
         "nworkers_changed", "on_starting", "when_ready", "pre_fork", "child_exit", "on_exit",
     ]  # fmt: skip
+    assert "when_ready 1 0 True False" in both.cwsgi["master"]
+    assert "application app True" in both.cwsgi["workers"][0]
+
+
+def test_preloaded(seen):
+    both = seen(lambda s, notes: notes.wait("post_worker_init", 1), "--preload")
+    same(both)
+    assert "when_ready 1 0 True True" in both.cwsgi["master"]
 
 
 def test_requests(seen):
