@@ -198,8 +198,12 @@ static void done(struct exchange *x, bool ok)
         conn_close(h->conn, true);
         return;
     }
-    if (!ok && x->response.head_sent) {
+    if (!ok && x->response.head_sent && h->framing == FRAMING_CLOSE) {
         conn_abort(h->conn); /* the client must not take what it has for the whole */
+        return;
+    }
+    if (!ok && x->response.head_sent) {
+        conn_close(h->conn, true); /* it sees that something is missing, and gets all that was made */
         return;
     }
     if (!ok) {

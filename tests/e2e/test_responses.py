@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -269,6 +270,18 @@ def test_fault_after_the_head_breaks_the_connection(site, page):
     with site.connect() as c, pytest.raises((Broken, ConnectionResetError)):
         c.get(f"/{page}")
     assert site.get("/pid").text == worker
+
+
+@ours
+def test_fault_hurts_neither_what_was_sent_nor_answers_before_it(site):
+    with site.connect() as c:
+        c.send(encode("GET", "/large?size=3000000") + encode("GET", "/fails_late") + 5000 * encode("GET", "/never"))
+        time.sleep(0.2)  # all of it waits for us
+        assert len(c.reply().body) == 3000000
+        assert c.head().status == 200
+        assert c.chunk()
+        with pytest.raises(Broken):
+            c.chunk()
 
 
 @ours
