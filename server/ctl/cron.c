@@ -53,20 +53,37 @@ static int write_lines(struct buf *out, const char *ctl, const char *folder, cha
     return r < 0 ? r : write_line(out, "1 0 * * *", ctl, folder, "restart", args, n);
 }
 
-/* `crontab -l`: nothing when the user has none. 0 or -1. */
-static int read_crontab(struct buf *out)
+/* What a command prints, as a C string in `out`. Its exit status, or -1. */
+static int read_from(const char *command, struct buf *out)
 {
-    FILE *f = popen("crontab -l 2>/dev/null", "re");
+    FILE *f = popen(command, "re");
     char text[4096];
     size_t n;
     int r = f ? 0 : -1;
+    out->len = 0;
     while (r == 0 && (n = fread(text, 1, sizeof(text), f)) > 0) {
         r = buf_append(out, text, n) < 0 ? -1 : 0;
     }
-    if (f) {
-        pclose(f); /* 1: there is none */
+    r = r == 0 && ferror(f) ? -1 : r;
+    int status = f ? pclose(f) : -1;
+    return r < 0 || !WIFEXITED(status) || !buf_cstr(out) ? -1 : WEXITSTATUS(status);
+}
+
+/* Nothing when the user has none, as crontabs of several kinds say it. What cannot be read is not overwritten. 0 or -1;
+ * then the reason was said. */
+static int read_crontab(struct buf *out)
+{
+    if (read_from("crontab -l 2>/dev/null", out) == 0) {
+        return 0;
     }
-    return r < 0 || !buf_cstr(out) ? -1 : 0;
+    int r = read_from("LC_ALL=C crontab -l 2>&1 >/dev/null", out);
+    bool none = r > 0 && r < 126 && (strstr(out->data, "no crontab") || strstr(out->data, "No such file"));
+    if (!none) {
+        fprintf(stderr, "cwsgictl: the crontab cannot be read, and stays as it is: %s\n",
+                r < 0 || out->len == 0 ? "crontab -l failed" : out->data);
+    }
+    out->len = 0;
+    return none && buf_cstr(out) ? 0 : -1;
 }
 
 static int write_crontab(const struct buf *text)
@@ -84,11 +101,14 @@ static int write_crontab(const struct buf *text)
 static int install_lines(const struct buf *lines, const char *begin, const char *end)
 {
     struct buf old = {0}, text = {0};
-    int r = read_crontab(&old);
-    char *from = r == 0 ? strstr(old.data, begin) : NULL;
-    char *behind = from ? strstr(from, end) : NULL;
+    if (read_crontab(&old) < 0) {
+        buf_finish(&old);
+        return 1;
+    }
+    const char *from = strstr(old.data, begin);
+    const char *behind = from ? strstr(from, end) : NULL;
     size_t head = behind ? (size_t)(from - old.data) : old.len;
-    r = r < 0 ? r : buf_append(&text, old.data, head);
+    int r = buf_append(&text, old.data, head);
     if (r == 0 && head > 0 && old.data[head - 1] != '\n') {
         r = buf_puts(&text, "\n");
     }

@@ -644,6 +644,27 @@ def test_cron_installs_its_lines_once(folder, crontab):
     assert run(folder, "cron", "--install", "hello:app").status == FAILED  # there is no crontab program in this PATH
 
 
+@pytest.mark.parametrize(
+    "says, status, kept",
+    [
+        ("no crontab for me", 1, False),
+        ("crontab: can't open 'me': No such file or directory", 1, False),
+        ("crontab: Input/output error", 1, True),
+        ("You (me) are not allowed to use this program", 1, True),
+    ],
+)
+def test_cron_overwrites_no_crontab_that_it_cannot_read(folder, crontab, says, status, kept):
+    table, env = crontab
+    before = table.read_text()
+    Path(env["PATH"], "crontab").write_text(
+        f'#!/bin/sh\nif [ "$1" = -l ]; then echo "{says}" >&2; exit {status}; else /bin/cat >{table}; fi\n'
+    )
+    done = run(folder, "cron", "--install", "hello:app", env=env)
+    assert (done.status == FAILED) == kept
+    assert (table.read_text() == before) == kept
+    assert (says in done.err) == kept
+
+
 # Help, and what shells make of it.
 
 
