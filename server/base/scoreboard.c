@@ -220,7 +220,7 @@ void scoreboard_note_minute(struct scoreboard *sb, int64_t number)
     scoreboard_tally(sb, &t);
     atomic_store(&m->number, 0); /* nobody takes it for another one meanwhile */
     atomic_store(&m->requests, t.counters[COUNT_requests]);
-    atomic_store(&m->errors, t.counters[COUNT_status_5xx] + t.counters[COUNT_errors]);
+    atomic_store(&m->errors, t.counters[COUNT_status_5xx] + t.counters[COUNT_broken_off]);
     atomic_store(&m->number, number);
 }
 
@@ -255,10 +255,12 @@ void scoreboard_vacate(struct scoreboard *sb, size_t i)
     }
     atomic_store(&s->busy_since_us, 0);
     atomic_store(&s->shown_version, 0);
-    memset(s->slow, 0, sizeof(s->slow));
-    atomic_store(&s->slow_from_us, 0);
-    atomic_store(&s->slow_until_us, 0);
-    atomic_store(&s->slow_version, 0); /* odd for ever, if the worker was killed while it wrote */
+    if (atomic_load(&s->slow_version) % 2 == 1) { /* for ever: the worker was killed while it wrote */
+        memset(s->slow, 0, sizeof(s->slow));
+        atomic_store(&s->slow_from_us, 0);
+        atomic_store(&s->slow_until_us, 0);
+        atomic_store(&s->slow_version, 0);
+    } /* else its slow requests are told of for an hour, like those of others */
     atomic_store(&s->pid, 0);
     atomic_store(&s->state, SLOT_FREE);
 }

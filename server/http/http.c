@@ -150,6 +150,7 @@ static void count(struct slot *slot, const struct exchange *x, uint64_t sent, ui
         slot_count(slot, COUNT_aborted, 1);
     } else if (x->failed) {
         slot_count(slot, COUNT_errors, 1);
+        slot_count(slot, COUNT_broken_off, hundreds != 5);
     }
 }
 

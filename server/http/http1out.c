@@ -240,6 +240,8 @@ static struct exchange *stand_in(struct http1 *h, const struct exchange *x, int 
     y->answered_us = x->answered_us;
     y->bytes_in = x->bytes_in;
     y->nth = x->nth;
+    y->executor = x->executor;
+    y->failed = !x->aborted; /* else its client had left before */
     y->response.to_head = x->response.to_head;
     if (takeover_has_begun(h)) {
         takeover_note(h, y);
@@ -251,7 +253,9 @@ static struct exchange *stand_in(struct http1 *h, const struct exchange *x, int 
         http_give_back(h->http, y);
         return NULL;
     }
+    y->body = x->body; /* to be counted */
     http_log(h->http, y, x->response.head_sent || y->response.no_body ? h->given : y->response.body_bytes);
+    y->body = NULL; /* it is x's */
     return y;
 }
 

@@ -91,8 +91,7 @@ static void slowest(struct json *j, const struct scoreboard *sb)
     uint64_t now_us = clock_mono_us();
     struct slow *list = calloc(slots * SLOW_MAX, sizeof(*list));
     for (size_t i = 0; list && i < slots; i++) {
-        const struct slot *s = scoreboard_slot(sb, i);
-        n += atomic_load(&s->state) == SLOT_FREE ? 0 : slot_read_slow(s, list + n);
+        n += slot_read_slow(scoreboard_slot(sb, i), list + n); /* also of workers that have left */
     }
     if (n > 0) {
         qsort(list, n, sizeof(*list), by_time);
@@ -124,7 +123,7 @@ static void minutes(struct json *j, const struct board *b, const struct tally *t
     for (int64_t number = now - (MINUTES - 2); number <= now; number++) {
         const struct minute *from = &b->minutes[number % MINUTES], *to = &b->minutes[(number + 1) % MINUTES];
         uint64_t requests = t->counters[COUNT_requests];
-        uint64_t errors = t->counters[COUNT_status_5xx] + t->counters[COUNT_errors];
+        uint64_t errors = t->counters[COUNT_status_5xx] + t->counters[COUNT_broken_off];
         bool known = atomic_load(&from->number) == number;
         if (number < now) {
             known &= atomic_load(&to->number) == number + 1;

@@ -1,6 +1,7 @@
 """A request that takes too long: what the log says of it, what its client gets, and what becomes of the others."""
 
 import functools
+import json
 import re
 import time
 
@@ -62,6 +63,22 @@ def test_log_tells_of_it_at_half_of_its_time_and_at_the_end(limited):
         ("ERROR", f"Worker (pid:{worker}) exited"),
     ]
     assert f"WORKER TIMEOUT (pid:{worker})\n" in site.log()
+
+
+def test_it_is_counted_as_an_error_and_is_among_the_slowest(limited):
+    site = limited("--status-path", "/facts")
+    assert site.background("request", "POST", "/wait?file=never", body=b"12345").result().status == 504
+    site.wait_log("exited with code 1.")
+
+    def facts():
+        seen = json.loads(site.get("/facts?json").body)
+        errors = [minute[1] for minute in seen["minutes"] if minute]
+        return sum(errors) == 1 and seen  # the minute that has just begun may be unknown for a moment
+
+    seen = wait_until(facts, "the chart shows one error")
+    [slow] = seen["slowest"]
+    assert slow["target"] == "/wait?file=never" and slow["status"] == 504
+    assert (seen["errors"], seen["refused"], seen["statuses"][4]) == (1, 0, 1)
 
 
 def test_stack_of_its_thread_comes_first_with_names_and_lines(limited):
