@@ -86,7 +86,7 @@ static bool is_reload(const struct program *p)
 static int refuse(struct program *p, struct buf *error)
 {
     const char *text = buf_cstr(error);
-    text = text ? text : "Out of memory";
+    text = text && *text ? text : "Out of memory"; /* the sentence found no room */
     fprintf(stderr, "Error: %s\n", text);
     log_echo_end(); /* it was told */
     if (log_fd() != STDERR_FILENO) {
@@ -524,7 +524,7 @@ static int open_scoreboard(struct program *p)
     return GO_ON;
 }
 
-static int create_master(struct program *p, struct buf *note, struct buf *error)
+static int create_master(struct program *p, struct buf *note)
 {
     control_open(p->control, note);
     if (note->len > 0) {
@@ -553,8 +553,8 @@ static int create_master(struct program *p, struct buf *note, struct buf *error)
         .by_ctl = p->by_ctl,
         .handover = p->handover,
     };
-    p->master = master_create(&deps);
-    return p->master ? GO_ON : refuse(p, error);
+    int r = master_create(&p->master, &deps);
+    return r == 0 ? GO_ON : refuse_errno(p, "The server cannot be started", r);
 }
 
 /* --- Becoming the server
@@ -625,7 +625,7 @@ static int set_up(struct program *p, struct buf *error)
     status = status == GO_ON ? open_pidfile(p, error) : status;
     status = status == GO_ON ? open_listeners(p, error) : status;
     status = status == GO_ON ? open_scoreboard(p) : status;
-    status = status == GO_ON ? create_master(p, &note, error) : status;
+    status = status == GO_ON ? create_master(p, &note) : status;
     buf_finish(&note);
     return status;
 }

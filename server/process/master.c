@@ -337,11 +337,12 @@ static int take_over(struct master *m, struct handover *h)
     return r;
 }
 
-struct master *master_create(const struct master_deps *deps)
+int master_create(struct master **out, const struct master_deps *deps)
 {
     struct master *m = malloc(sizeof(*m));
+    *out = NULL;
     if (!m) {
-        return NULL;
+        return -ENOMEM;
     }
     *m = (struct master){
         .deps = *deps,
@@ -370,9 +371,10 @@ struct master *master_create(const struct master_deps *deps)
     }
     if (r < 0) {
         master_destroy(m);
-        return NULL;
+        return r;
     }
-    return m;
+    *out = m;
+    return 0;
 }
 
 void master_destroy(struct master *m)

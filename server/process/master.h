@@ -54,7 +54,7 @@ struct master_deps { /* all borrowed, outlive the master */
     struct handover *handover; /* what the image before us left behind: its pipes are taken over; NULL: first start */
 };
 
-struct master *master_create(const struct master_deps *deps); /* NULL when memory or descriptors are short */
+int master_create(struct master **out, const struct master_deps *deps); /* 0 or -errno */
 void master_destroy(struct master *m);                        /* NULL is fine */
 
 /* on_starting and when_ready are called again after a reload, since the interpreter is a new one. *status: 0, 1 when a

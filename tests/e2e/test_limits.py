@@ -2,6 +2,7 @@
 with less, and says so."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -80,6 +81,14 @@ def test_little_memory_to_map(server, folder):
     s = server("hello:app", "-w", "2", "--threads", "4", exe=limited(folder, "ulimit -v 100000"), folder=folder)
     s.ready_workers(2)
     assert s.get("/").status == 200
+
+
+@plain
+@pytest.mark.parametrize("files", [6, 8, 10, 12])
+def test_start_without_descriptors_says_so(folder, files):
+    r = run("-b", "127.0.0.1:0", "hello:app", exe=limited(folder, f"ulimit -n {files}"), cwd=folder)
+    assert r.returncode == 1
+    assert re.search(r"^Error: \w.*: Too many open files$", r.stderr, re.M)
 
 
 @plain
