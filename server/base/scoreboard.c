@@ -36,12 +36,17 @@ struct scoreboard {
     union cell *cells; /* mapping of n + 1 */
 };
 
-static const char *const COUNTER_NAMES[] = {
+const char *const scoreboard_counters[COUNTERS] = {
 #define COUNTER(name, help) #name,
 #include "server/base/scoreboard.def"
 };
 
-static const char *const EVENT_NAMES[] = {
+const char *const scoreboard_gauges[GAUGES] = {
+#define GAUGE(name, help) #name,
+#include "server/base/scoreboard.def"
+};
+
+const char *const scoreboard_events[EVENTS] = {
 #define EVENT(name, help) #name,
 #include "server/base/scoreboard.def"
 };
@@ -306,10 +311,10 @@ int scoreboard_save(const struct scoreboard *sb, struct buf *out)
     int r = buf_printf(out, "started %lld\ngeneration %u\n", (long long)atomic_load(&b->started),
                        atomic_load(&b->generation));
     for (size_t c = 0; c < COUNTERS && r == 0; c++) {
-        r = buf_printf(out, "counter %s %llu\n", COUNTER_NAMES[c], (unsigned long long)t.counters[c]);
+        r = buf_printf(out, "counter %s %llu\n", scoreboard_counters[c], (unsigned long long)t.counters[c]);
     }
     for (size_t e = 0; e < EVENTS && r == 0; e++) {
-        r = buf_printf(out, "event %s %llu\n", EVENT_NAMES[e], (unsigned long long)atomic_load(&b->events[e]));
+        r = buf_printf(out, "event %s %llu\n", scoreboard_events[e], (unsigned long long)atomic_load(&b->events[e]));
     }
     for (size_t i = 0; i < LATENCY_BUCKETS && r == 0; i++) {
         if (t.latency[i] > 0) {
@@ -345,9 +350,9 @@ void scoreboard_restore(struct scoreboard *sb, const char *text)
         } else if (sscanf(line, "generation %u", &generation) == 1) {
             atomic_store(&b->generation, generation);
         } else if (sscanf(line, "counter %63s %llu", name, &value) == 2) {
-            restore_named(head->counters, COUNTER_NAMES, COUNTERS, name, value);
+            restore_named(head->counters, scoreboard_counters, COUNTERS, name, value);
         } else if (sscanf(line, "event %63s %llu", name, &value) == 2) {
-            restore_named(b->events, EVENT_NAMES, EVENTS, name, value);
+            restore_named(b->events, scoreboard_events, EVENTS, name, value);
         } else if (sscanf(line, "latency %llu %llu", &floor, &value) == 2) {
             add(&head->latency[latency_bucket(floor)], value);
         }

@@ -19,6 +19,10 @@ enum event {
     EVENTS
 };
 
+/* Names, as in scoreboard.def. */
+extern const char *const scoreboard_counters[COUNTERS], *const scoreboard_gauges[GAUGES],
+                                                            *const scoreboard_events[EVENTS];
+
 #define MINUTES 61 /* an hour, and the minute that is now */
 
 struct minute {             /* what had been counted when a minute began */

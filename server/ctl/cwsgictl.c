@@ -361,13 +361,12 @@ static int cron(const struct options *o)
 static const struct {
     const char *name;
     int (*run)(const struct options *o);
-    bool verbatim; /* what follows is cwsgi's */
-    size_t most;   /* arguments, else */
+    bool verbatim;
+    size_t most;
 } COMMANDS[] = {
-    {"status", tell, false, 0}, {"top", top, false, 0},         {"start", start, true, 0},
-    {"stop", stop, false, 0},   {"restart", restart, true, 0},  {"reload", reload, false, 0},
-    {"reopen", tell, false, 0}, {"workers", workers, false, 1}, {"dump", tell, false, 0},
-    {"config", tell, false, 0}, {"list", list, false, 0},       {"cron", cron, true, 0},
+#define COMMAND(name, arguments, run, verbatim, most, help) {name, run, verbatim, most},
+#include "server/ctl/commands.def"
+#undef COMMAND
 };
 #define N_COMMANDS (sizeof(COMMANDS) / sizeof(COMMANDS[0]))
 

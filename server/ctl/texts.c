@@ -5,20 +5,9 @@
 #include <string.h>
 
 const struct command_row texts_commands[] = {
-    {"status", "", "What the server and its workers do: requests, times, memory"},
-    {"top", "", "The same, live in a terminal; q leaves"},
-    {"start", "[ARGUMENT]...",
-     "Start cwsgi with these arguments in the background, unless it runs; wait until it serves"},
-    {"stop", "[--now]", "Stop: finish the requests that run, or (--now) do not; wait until it has ended"},
-    {"restart", "[ARGUMENT]...", "Bring everything anew while the old serves on; start it when it does not run"},
-    {"reload", "", "Try the new release, and take it if it loads; if not, show why, and serve on as before"},
-    {"reopen", "", "Open the log files again: they were moved away"},
-    {"workers", "+N|-N|N", "Have more workers, fewer, or this many, until the next reload"},
-    {"dump", "", "Where the Python code of all threads of all workers stands"},
-    {"config", "", "The settings in force"},
-    {"list", "", "The servers of this user"},
-    {"cron", "[--install] [ARGUMENT]...",
-     "Lines for the crontab that keep the server running; --install puts them there"},
+#define COMMAND(name, arguments, run, verbatim, most, help) {name, arguments, help},
+#include "server/ctl/commands.def"
+#undef COMMAND
     {0},
 };
 

@@ -16,6 +16,21 @@
 static const uint64_t BOUNDS[] = {1000,   2500,   5000,    10000,   25000,   50000,    100000,
                                   250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
 
+static const char *const counter_help[COUNTERS] = {
+#define COUNTER(name, help) help,
+#include "server/base/scoreboard.def"
+};
+
+static const char *const gauge_help[GAUGES] = {
+#define GAUGE(name, help) help,
+#include "server/base/scoreboard.def"
+};
+
+static const char *const event_help[EVENTS] = {
+#define EVENT(name, help) help,
+#include "server/base/scoreboard.def"
+};
+
 /* The first failure stays, as with json.h. */
 struct page {
     struct buf *out;
@@ -36,7 +51,7 @@ static void put(struct page *p, const char *format, ...)
 
 static void head(struct page *p, const char *name, const char *type, const char *help)
 {
-    put(p, "# HELP cwsgi_%s %s\n# TYPE cwsgi_%s %s\n", name, help, name, type);
+    put(p, "# HELP cwsgi_%s %s.\n# TYPE cwsgi_%s %s\n", name, help, name, type);
 }
 
 static void one(struct page *p, const char *name, const char *type, const char *help, double value)
@@ -55,21 +70,24 @@ static void put_label(struct page *p, const char *text)
 
 static void put_requests(struct page *p, const struct tally *t)
 {
+    static const struct {
+        enum counter counter;
+        const char *name;
+    } counters[] = {
+        {COUNT_errors, "requests_failed_total"},   {COUNT_refused, "requests_refused_total"},
+        {COUNT_aborted, "requests_aborted_total"}, {COUNT_bytes_received, "received_bytes_total"},
+        {COUNT_bytes_sent, "sent_bytes_total"},    {COUNT_accepted, "connections_accepted_total"},
+    };
     const uint64_t *c = t->counters;
-    head(p, "requests_total", "counter", "Requests that were answered, by class of status.");
+    head(p, "requests_total", "counter", "Requests that were answered, by class of status");
     for (int i = 0; i < 5; i++) {
         put(p, "cwsgi_requests_total{status=\"%dxx\"} %llu\n", i + 1, (unsigned long long)c[COUNT_status_1xx + i]);
     }
-    one(p, "requests_failed_total", "counter", "Requests that the application failed to answer.",
-        (double)c[COUNT_errors]);
-    one(p, "requests_refused_total", "counter", "Requests that were malformed, too large or too slow.",
-        (double)c[COUNT_refused]);
-    one(p, "requests_aborted_total", "counter", "Requests whose client left before the end of the answer.",
-        (double)c[COUNT_aborted]);
-    one(p, "received_bytes_total", "counter", "Bytes of request bodies.", (double)c[COUNT_bytes_received]);
-    one(p, "sent_bytes_total", "counter", "Bytes of response bodies.", (double)c[COUNT_bytes_sent]);
-    one(p, "connections_accepted_total", "counter", "Connections that were accepted.", (double)c[COUNT_accepted]);
-    head(p, "tls_handshakes_total", "counter", "TLS handshakes.");
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        enum counter k = counters[i].counter;
+        one(p, counters[i].name, "counter", counter_help[k], (double)c[k]);
+    }
+    head(p, "tls_handshakes_total", "counter", "TLS handshakes");
     put(p, "cwsgi_tls_handshakes_total{result=\"done\"} %llu\n", (unsigned long long)c[COUNT_handshakes]);
     put(p, "cwsgi_tls_handshakes_total{result=\"failed\"} %llu\n", (unsigned long long)c[COUNT_handshakes_failed]);
 }
@@ -78,7 +96,7 @@ static void put_latency(struct page *p, const struct tally *t)
 {
     uint64_t below = 0;
     size_t bucket = 0;
-    head(p, "request_duration_seconds", "histogram", "From the first byte of a request to the end of its answer.");
+    head(p, "request_duration_seconds", "histogram", "From the first byte of a request to the end of its answer");
     for (size_t i = 0; i < sizeof(BOUNDS) / sizeof(BOUNDS[0]); i++) {
         while (bucket < LATENCY_BUCKETS && latency_floor(bucket + 1) <= BOUNDS[i]) {
             below += t->latency[bucket++];
@@ -112,29 +130,29 @@ static void put_workers(struct page *p, const struct scoreboard *sb)
             gauges[g] += atomic_load_explicit(&s->gauges[g], memory_order_relaxed);
         }
     }
-    head(p, "workers", "gauge", "Worker processes, by state.");
+    head(p, "workers", "gauge", "Worker processes, by state");
     put(p, "cwsgi_workers{state=\"booting\"} %lu\ncwsgi_workers{state=\"ready\"} %lu\n", booting, ready);
     put(p, "cwsgi_workers{state=\"leaving\"} %lu\ncwsgi_workers{state=\"hung\"} %lu\n", leaving, hung);
-    one(p, "workers_busy", "gauge", "Workers whose application computes.", (double)busy);
-    one(p, "connections", "gauge", "Connections that are open.", (double)gauges[GAUGE_connections]);
-    one(p, "requests_running", "gauge", "Requests in the application.", (double)gauges[GAUGE_running]);
-    one(p, "requests_waiting", "gauge", "Requests that wait for the application.", (double)gauges[GAUGE_waiting]);
-    one(p, "workers_resident_bytes", "gauge", "Memory of all workers; what they share is counted for each.",
+    one(p, "workers_busy", "gauge", "Workers whose application computes", (double)busy);
+    one(p, "connections", "gauge", gauge_help[GAUGE_connections], (double)gauges[GAUGE_connections]);
+    one(p, "requests_running", "gauge", gauge_help[GAUGE_running], (double)gauges[GAUGE_running]);
+    one(p, "requests_waiting", "gauge", gauge_help[GAUGE_waiting], (double)gauges[GAUGE_waiting]);
+    one(p, "workers_resident_bytes", "gauge", "Memory of all workers; what they share is counted for each",
         (double)memory);
 }
 
 static void put_server(struct page *p, const struct ownfacts *f)
 {
     const struct board *b = scoreboard_board(f->scoreboard);
-    head(p, "info", "gauge", "The version.");
+    head(p, "info", "gauge", "The version");
     put(p, "cwsgi_info{version=\"%s\"} 1\n", CWSGI_VERSION);
-    one(p, "start_time_seconds", "gauge", "When the server was started, in seconds since 1970.",
+    one(p, "start_time_seconds", "gauge", "When the server was started, in seconds since 1970",
         (double)atomic_load(&b->started));
-    one(p, "generation", "gauge", "How many releases the server has served.", atomic_load(&b->generation));
-    one(p, "backlog", "gauge", "Connections that wait to be accepted.", (double)listeners_waiting(f->listeners));
-    one(p, "workers_started_total", "counter", "Workers that were started.",
+    one(p, "generation", "gauge", "How many releases the server has served", atomic_load(&b->generation));
+    one(p, "backlog", "gauge", "Connections that wait to be accepted", (double)listeners_waiting(f->listeners));
+    one(p, "workers_started_total", "counter", event_help[EVENT_workers_started],
         (double)atomic_load(&b->events[EVENT_workers_started]));
-    head(p, "workers_ended_total", "counter", "Workers that were replaced, by cause.");
+    head(p, "workers_ended_total", "counter", "Workers that were replaced, by cause");
     static const struct {
         enum event event;
         const char *cause;
@@ -146,7 +164,7 @@ static void put_server(struct page *p, const struct ownfacts *f)
         put(p, "cwsgi_workers_ended_total{cause=\"%s\"} %llu\n", causes[i].cause,
             (unsigned long long)atomic_load(&b->events[causes[i].event]));
     }
-    head(p, "reloads_total", "counter", "Reloads, by result.");
+    head(p, "reloads_total", "counter", "Reloads, by result");
     put(p, "cwsgi_reloads_total{result=\"done\"} %llu\ncwsgi_reloads_total{result=\"refused\"} %llu\n",
         (unsigned long long)atomic_load(&b->events[EVENT_reloads]),
         (unsigned long long)atomic_load(&b->events[EVENT_reloads_refused]));
@@ -158,7 +176,7 @@ static void put_certificates(struct page *p, const struct certs *certs)
     if (!certs) {
         return;
     }
-    head(p, "certificate_days_left", "gauge", "Whole days until a certificate expires; negative: it has.");
+    head(p, "certificate_days_left", "gauge", "Whole days until a certificate expires; negative: it has");
     for (size_t i = 0; i < certs_count(certs); i++) {
         const struct certpair *c = certs_pair(certs, i);
         put(p, "cwsgi_certificate_days_left{certificate=\"%zu\",name=\"", i);

@@ -24,21 +24,6 @@ static const double SHARES[] = {0.5, 0.9, 0.99, 0.999};
 static const char *const SHARE_NAMES[] = {"p50", "p90", "p99", "p99.9"};
 #define N_SHARES (sizeof(SHARES) / sizeof(SHARES[0]))
 
-static const char *const COUNTER_NAMES[] = {
-#define COUNTER(name, help) #name,
-#include "server/base/scoreboard.def"
-};
-
-static const char *const EVENT_NAMES[] = {
-#define EVENT(name, help) #name,
-#include "server/base/scoreboard.def"
-};
-
-static const char *const GAUGE_NAMES[] = {
-#define GAUGE(name, help) #name,
-#include "server/base/scoreboard.def"
-};
-
 static void json_field(struct json *j, const char *key, uint64_t n)
 {
     json_key(j, key);
@@ -92,13 +77,13 @@ static void json_counts(const struct tally *t, const struct board *b, struct jso
     json_key(j, "counters");
     json_open(j, '{');
     for (size_t c = 0; c < COUNTERS; c++) {
-        json_field(j, COUNTER_NAMES[c], t->counters[c]);
+        json_field(j, scoreboard_counters[c], t->counters[c]);
     }
     json_close(j, '}');
     json_key(j, "events");
     json_open(j, '{');
     for (size_t e = 0; e < EVENTS; e++) {
-        json_field(j, EVENT_NAMES[e], atomic_load(&b->events[e]));
+        json_field(j, scoreboard_events[e], atomic_load(&b->events[e]));
     }
     json_close(j, '}');
     json_key(j, "latency_us");
@@ -142,12 +127,12 @@ static void json_worker(const struct facts_worker *w, struct json *j)
     json_known(j, "rss", w->rss);
     json_known(j, "pss", w->pss);
     for (size_t g = 0; g < GAUGES; g++) {
-        json_field(j, GAUGE_NAMES[g], facts_gauge(w, g));
+        json_field(j, scoreboard_gauges[g], facts_gauge(w, g));
     }
     json_key(j, "counters");
     json_open(j, '{');
     for (size_t c = 0; c < COUNTERS; c++) {
-        json_field(j, COUNTER_NAMES[c], facts_counter(w, c));
+        json_field(j, scoreboard_counters[c], facts_counter(w, c));
     }
     json_close(j, '}');
     json_close(j, '}');
