@@ -36,8 +36,8 @@ bool pylog_wanted(const struct settings *s)
            strcmp(s->logconfig_dict, "{}") != 0;
 }
 
-/* Calls a function of the module with what `format` says. 0, or -1: it raised, which is told on stderr, since the log
- * is what does not work. An exception that is set stays. */
+/* Calls a function of the module with `args`, which it takes over. 0, or -1: it raised, which is told on stderr, since
+ * the log is what does not work. */
 static int call(const char *name, PyObject *args)
 {
     PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), MODULE); /* borrowed */
@@ -54,6 +54,7 @@ static int call(const char *name, PyObject *args)
     return r;
 }
 
+/* The same with what `format` says; an exception that is set stays. */
 static int with_exception_kept(const char *name, const char *format, ...)
 {
     PyObject *type, *value, *tb;

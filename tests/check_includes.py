@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the layers: a file includes only its own folder and those below, and every include starts at the root."""
+"""Holds the layers: a file includes only its own folder and those below, every include starts at the root, and the file
+map in docs/architecture.md has every file."""
 
 import re
 import sys
@@ -36,8 +37,12 @@ def faults():
             if path not in files:
                 yield path, f"is in a folder that no layer is named for: {path.parent.relative_to(ROOT)}"
 
+    text = (ROOT / "docs/architecture.md").read_text()
+    in_map = set(re.findall(r"\w+", text.partition("\n## File map\n")[2].partition("\n## ")[0]))
     seen = {}
     for path in files:
+        if path.stem not in in_map:
+            yield path, "is not in the file map of docs/architecture.md"
         name = path.relative_to(ROOT)
         folder = str(name.parent)
         if path.name in seen:

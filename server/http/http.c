@@ -1,4 +1,4 @@
-/* http.c - a worker's HTTP context; picks the protocol for a new connection. */
+/* http.c - a worker's HTTP context: what all its connections share. */
 #include "server/http/http.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* http.h - a worker's HTTP context; picks the protocol for a new connection. Loop thread only. */
+/* http.h - a worker's HTTP context: what all its connections share. Loop thread only. */
 #pragma once
 
 #include <stdbool.h>

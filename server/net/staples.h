@@ -11,8 +11,8 @@ struct staples;
 int staples_create(struct staples **out); /* empty. 0 or -errno */
 void staples_destroy(struct staples *s);  /* NULL is fine */
 
-/* Master only: from now on, until `fresh_until`, this answer goes with that certificate. When there is no more room it
- * does not. */
+/* Master only: from now on, until `fresh_until`, this answer goes with that certificate. When there is no more room,
+ * the one that is fresh least long makes some. */
 void staples_put(struct staples *s, const X509 *cert, const void *answer, size_t len, time_t fresh_until);
 
 /* Clients of this SSL_CTX that ask for it get the answer to their certificate. `s` is borrowed. 0 or -ENOMEM. */

@@ -1,5 +1,6 @@
 /* master_inside.h - what the files that make up the master share: master.c (the loop, its life), crew.c (how many
- * workers there are) and orders.c (signals). For nobody else. */
+ * workers there are), recycle.c, orders.c (signals), commands.c and what tells of it (facts.c, status.c, statusjson.c).
+ * For nobody else. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* worker.h - one worker: loop, listeners, executor; drains and leaves.
- * The only place where libuv lives. Runs on the main thread of a forked process until told to stop:
+ * Runs on the main thread of a forked process until told to stop:
  *   SIGTERM: graceful: no new connections, what was accepted or queued is answered (within graceful_timeout), then exit
  *   SIGINT, SIGQUIT: quick: leaves at the next turn of the loop; calls that run on other threads get a moment to end
- *   SIGUSR1: reopens the logs      SIGHUP: ignored
+ *   SIGUSR1: reopens the logs      SIGHUP: nothing
  *   the master is gone (EOF on master_fd, PR_SET_PDEATHSIG): as SIGQUIT */
 #pragma once
 
@@ -45,5 +45,5 @@ struct worker_deps { /* all borrowed, outlive the call */
 int worker_run(const struct seat *seat, const struct worker_deps *deps);
 
 /* What a forked child does first, before Python code of the user runs: signal dispositions and mask back to default
- * (HUP, PIPE, WINCH ignored), PR_SET_PDEATHSIG. */
+ * (HUP, WINCH and USR1 do nothing, PIPE is ignored), PR_SET_PDEATHSIG. */
 void worker_prepare(const struct seat *seat);
