@@ -1,7 +1,6 @@
 /* json.c - writes JSON behind a buffer. */
 #include "server/base/json.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "server/base/buf.h"
@@ -177,22 +176,6 @@ void json_uint(struct json *j, uint64_t n)
 {
     separate(j);
     note(j, buf_printf(j->out, "%llu", (unsigned long long)n));
-}
-
-void json_decimal(struct json *j, double x, int digits)
-{
-    if (!isfinite(x)) {
-        json_null(j);
-        return;
-    }
-    separate(j);
-    size_t from = j->out->len;
-    note(j, buf_printf(j->out, "%.*f", digits, x));
-    /* the application may have set a locale */
-    char *comma = j->error == 0 ? memchr(j->out->data + from, ',', j->out->len - from) : NULL;
-    if (comma) {
-        *comma = '.';
-    }
 }
 
 void json_bool(struct json *j, bool truth)

@@ -30,7 +30,6 @@ void json_string(struct json *j, const void *bytes, size_t len);
 void json_text(struct json *j, const char *z); /* NULL: null */
 void json_int(struct json *j, int64_t n);
 void json_uint(struct json *j, uint64_t n);
-void json_decimal(struct json *j, double x, int digits); /* digits behind the point; null for what is not a number */
 void json_bool(struct json *j, bool truth);
 void json_null(struct json *j);
 

@@ -236,11 +236,6 @@ void sink_added(struct sink *s, int r)
     }
 }
 
-void sink_append(struct sink *s, const char *data, size_t len)
-{
-    sink_added(s, buf_append(&s->lines, data, len));
-}
-
 static void drop(struct sink *s, size_t len)
 {
     buf_consume(&s->lines, len);

@@ -30,7 +30,6 @@ int sink_reopen(struct sink *s);                         /* 0 or -errno, and the
  * made). It flushes by itself when much has gathered. What cannot be written is dropped and counted. */
 struct buf *sink_lines(struct sink *s);
 void sink_added(struct sink *s, int r);
-void sink_append(struct sink *s, const char *data, size_t len); /* the same with lines that are there */
 
 bool sink_has_lines(const struct sink *s); /* that are not written yet */
 size_t sink_written(const struct sink *s); /* bytes, since the last reset */

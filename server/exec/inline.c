@@ -9,11 +9,12 @@
 #include "server/exec/standby.h"
 #include "server/net/conns.h"
 
-#define QUICK_US 500  /* answers wait for other calls of the application only while all are as short */
-#define CORK_US 1000  /* ... and so long, but for the call that runs then */
-#define TURN_US 1000  /* so long, the next requests of clients that pipeline come before the network */
-#define BATCH_US 5000 /* so long, and for the call that runs then, the network waits for calls that are all short */
-#define FADING 64     /* calls after which a long one is almost forgotten: a part of this is taken off for each */
+#define QUICK_US 500     /* answers wait for other calls of the application only while all are as short */
+#define CORK_US 1000     /* ... and so long, but for the call that runs then */
+#define TURN_US 1000     /* so long, the next requests of clients that pipeline come before the network */
+#define BATCH_US 5000    /* so long, and for the call that runs then, the network waits for calls that are all short */
+#define FADING 64        /* calls after which a long one is almost forgotten: a part of this is taken off for each */
+#define PIECES_A_TURN 64 /* of one body; then the network and the other exchanges have their turn */
 
 static struct inline_executor *from_base(struct executor *base)
 {
@@ -127,8 +128,6 @@ void inline_detach(struct inline_executor *e)
         e->attached = false;
     }
 }
-
-#define PIECES_A_TURN 64 /* of one body; then the network and the other exchanges have their turn */
 
 /* Gives `x` back; the protocol may submit it again at once, as another request. */
 static void give_back(struct inline_executor *e, struct exchange *x, bool ok)

@@ -8,7 +8,6 @@
 #define TOHTTPS_PIN_MAX 64
 
 struct exchange;
-struct settings;
 
 /* Whether the answer to a request on this connection is tohttps_lead, whatever was asked for. */
 bool tohttps_wanted(const struct exchange *x);

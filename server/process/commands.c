@@ -200,9 +200,8 @@ static void tell_stacks(struct master *m, struct client *k)
     }
 }
 
-void commands_tend(struct master *m, struct client *k, uint64_t now)
+void commands_tend(struct master *m, struct client *k)
 {
-    (void)now;
     switch (k->waiting) {
     case WAITS_FOR_TRIAL:
         tell_trial(m, k);

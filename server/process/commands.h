@@ -12,4 +12,4 @@ struct master;
 void commands_obey(struct master *m, struct client *k, char *line);
 
 /* Once a turn: is there what this client waits for? */
-void commands_tend(struct master *m, struct client *k, uint64_t now);
+void commands_tend(struct master *m, struct client *k);

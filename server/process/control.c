@@ -432,7 +432,7 @@ void control_tend(struct control *c, struct master *m, uint64_t now)
             continue;
         }
         obey(k, m);
-        commands_tend(m, k, now);
+        commands_tend(m, k);
         if (k->fd >= 0 && (!answer(k) || (k->deadline_us > 0 && now >= k->deadline_us))) {
             drop(k);
         }

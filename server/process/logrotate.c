@@ -161,11 +161,6 @@ static time_t period_end(enum period period, time_t at)
     return end > at ? end : at + 3600; /* an hour that comes twice */
 }
 
-static time_t wall(void)
-{
-    return time(NULL);
-}
-
 /* --- Moving ------------------------------------------------------------------------------------------------------- */
 
 /* When the file began, as far as the file system tells. */
@@ -186,7 +181,7 @@ static bool meet(struct watched *l, const struct stat *st)
     bool another = l->ino != 0;
     l->dev = st->st_dev;
     l->ino = st->st_ino;
-    l->since = st->st_size > 0 ? birth_of(l->path, st) : wall();
+    l->since = st->st_size > 0 ? birth_of(l->path, st) : time(NULL);
     l->size = 0;
     return another;
 }
@@ -266,7 +261,7 @@ static int rotate(struct logrotate *r, struct watched *l, const struct stat *see
 static bool is_due(const struct logrotate *r, const struct watched *l, const struct stat *st)
 {
     return st->st_size > 0 && ((r->limit > 0 && (uint64_t)st->st_size >= r->limit) ||
-                               (r->period != NEVER && wall() >= period_end(r->period, l->since)));
+                               (r->period != NEVER && time(NULL) >= period_end(r->period, l->since)));
 }
 
 /* A file is looked at when it should be full, going by how it has grown. */
@@ -274,7 +269,7 @@ static uint64_t next_check(const struct logrotate *r, struct watched *l, off_t s
 {
     uint64_t wait = CLOCK_US;
     if (r->period != NEVER) {
-        time_t left = period_end(r->period, wall()) - wall();
+        time_t left = period_end(r->period, time(NULL)) - time(NULL);
         wait = left < 60 ? (uint64_t)(left > 0 ? left : 1) * SECOND_US : wait;
     }
     if (r->limit > 0) {
@@ -303,7 +298,7 @@ static bool look_at(struct logrotate *r, struct watched *l, uint64_t now)
     }
     bool moved = meet(l, &st);
     if (st.st_size == 0) {
-        l->since = wall();
+        l->since = time(NULL);
     }
     if (!is_due(r, l, &st)) {
         l->check_us = next_check(r, l, st.st_size, now);
@@ -340,7 +335,7 @@ bool logrotate_turn(struct logrotate *r, uint64_t now)
     logwork_turn(&r->work, now);
     if (r->trim && r->work.step == LOGWORK_NONE) {
         r->trim = false;
-        oldlogs_trim(r->paths, r->n, &r->limits, wall());
+        oldlogs_trim(r->paths, r->n, &r->limits, time(NULL));
     }
     return moved;
 }

@@ -10,7 +10,6 @@
 
 struct child;
 struct master;
-struct settings;
 
 enum recycle_reason {
     RECYCLE_NONE,

@@ -18,7 +18,6 @@
 struct reloader {
     struct reloader_deps deps;
     struct watch *watch; /* owned */
-    uv_loop_t *loop;     /* borrowed */
     uv_poll_t news;
     uv_timer_t look, settle;
     bool has_news; /* `news` is a handle: there was an inotify when we began */
@@ -91,7 +90,6 @@ int reloader_create(struct reloader **out, uv_loop_t *loop, const struct reloade
         return -ENOMEM;
     }
     r->deps = *deps;
-    r->loop = loop;
     r->watch = watch_create(SUFFIX, deps->poll);
     if (!r->watch) {
         free(r);

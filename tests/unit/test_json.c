@@ -6,8 +6,6 @@
 
 #include <cmocka.h>
 
-#include <locale.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,23 +146,6 @@ static void test_commas_stand_between_values_only(void **state)
     buf_finish(&text);
 }
 
-static void test_decimals_are_json_in_every_locale(void **state)
-{
-    (void)state;
-    struct buf text = {0};
-    struct json j = {.out = &text};
-    setlocale(LC_ALL, "de_DE.UTF-8"); /* where it is installed */
-    json_open(&j, '[');
-    json_decimal(&j, 0.5, 3);
-    json_decimal(&j, -12, 0);
-    json_decimal(&j, NAN, 1);
-    json_decimal(&j, INFINITY, 1);
-    json_close(&j, ']');
-    setlocale(LC_ALL, "C");
-    assert_string_equal(buf_cstr(&text), "[0.500,-12,null,null]");
-    buf_finish(&text);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,7 +154,6 @@ int main(void)
         cmocka_unit_test(test_what_is_no_utf8_is_replaced),
         cmocka_unit_test(test_random_bytes_become_valid_text),
         cmocka_unit_test(test_commas_stand_between_values_only),
-        cmocka_unit_test(test_decimals_are_json_in_every_locale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "server/base/buf.h"
 #include "server/base/linefd.h"
 #include "server/base/log.h"
 #include "server/base/sink.h"
@@ -53,9 +54,14 @@ static struct sink *open_sink(const char *path, int std_fd)
     return s;
 }
 
+static void append_bytes(struct sink *s, const char *data, size_t len)
+{
+    sink_added(s, buf_append(sink_lines(s), data, len));
+}
+
 static void append(struct sink *s, const char *line)
 {
-    sink_append(s, line, strlen(line));
+    append_bytes(s, line, strlen(line));
 }
 
 static void test_lines_reach_the_file_at_the_flush(void **state)
@@ -98,7 +104,7 @@ static void test_much_is_written_without_a_flush(void **state)
     memset(line, 'x', sizeof(line));
     line[sizeof(line) - 1] = '\n';
     for (int i = 0; i < 100; i++) {
-        sink_append(s, line, sizeof(line));
+        append_bytes(s, line, sizeof(line));
     }
     size_t written = strlen(folder_content("access.log"));
     assert_true(written > 0 && written < 100000);
@@ -264,7 +270,7 @@ static void test_lines_that_nobody_reads_are_counted(void **state)
     memset(line, 'x', sizeof(line));
     line[SIZE - 1] = '\n';
     for (int i = 0; i < LINES; i++) {
-        sink_append(s, line, sizeof(line));
+        append_bytes(s, line, sizeof(line));
         sink_flush(s);
     }
     folder_content("errors");
@@ -321,7 +327,7 @@ static void test_pipe_takes_whole_lines_only(void **state)
     memset(line, 'x', sizeof(line));
     line[1500] = '\n';
     for (int i = 0; i < 8; i++) {
-        sink_append(s, line, sizeof(line));
+        append_bytes(s, line, sizeof(line));
     }
     sink_flush(s);
     for (ssize_t n; (n = read(fds[0], folder_text, sizeof(folder_text))) > 0;) {
@@ -341,7 +347,7 @@ static void test_line_longer_than_a_pipe_takes_at_once(void **state)
     line[sizeof(line) - 1] = '\n';
     struct sink *s = open_pipe(fds, 65536, O_NONBLOCK);
     append(s, "before\n");
-    sink_append(s, line, sizeof(line));
+    append_bytes(s, line, sizeof(line));
     append(s, "after\n");
     assert_false(sink_flush(s));
     assert_int_equal(take(fds[0]), 7 + sizeof(line) + 6);
@@ -351,7 +357,7 @@ static void test_line_longer_than_a_pipe_takes_at_once(void **state)
 
     s = open_pipe(fds, 4096, O_NONBLOCK); /* it could never go in whole */
     append(s, "before\n");
-    sink_append(s, line, sizeof(line));
+    append_bytes(s, line, sizeof(line));
     append(s, "after\n");
     assert_false(sink_flush(s));
     take(fds[0]);
@@ -470,7 +476,7 @@ static void test_several_processes_append_whole_lines(void **state)
             for (int i = 0; i < LINES; i++) {
                 size_t len = 1 + (size_t)i % 200;
                 line[len] = '\n';
-                sink_append(s, line, len + 1);
+                append_bytes(s, line, len + 1);
                 line[len] = (char)('a' + p);
                 if (i % 7 == 0) {
                     sink_flush(s);
