@@ -1,10 +1,10 @@
 /* main.c - the life of the process, top to bottom: settings, interpreter, listeners, master, worker. */
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "python/configfile.h"
@@ -186,10 +186,7 @@ static int set_environment(const struct strings *pairs, struct buf *error)
 {
     for (size_t i = 0; i < pairs->n; i++) {
         const char *equals = strchr(pairs->v[i], '=');
-        if (!equals) {
-            buf_printf(error, "Invalid value for raw_env: '%s' is not NAME=VALUE", pairs->v[i]);
-            return -1;
-        }
+        assert(equals); /* settings_check has seen to it */
         char *name = strndup(pairs->v[i], (size_t)(equals - pairs->v[i]));
         int r = name ? interp_setenv(name, equals + 1) : -1;
         free(name);
@@ -279,9 +276,9 @@ static int open_log(struct program *p, struct buf *error)
     if (r > 0) {
         close(r);
     }
-    log_set_form(strcasecmp(s->log_format, "json") == 0    ? LOG_FORM_JSON
-                 : strcasecmp(s->log_format, "plain") == 0 ? LOG_FORM_PLAIN
-                                                           : LOG_FORM_AUTO);
+    log_set_form(strcmp(s->log_format, "json") == 0    ? LOG_FORM_JSON
+                 : strcmp(s->log_format, "plain") == 0 ? LOG_FORM_PLAIN
+                                                       : LOG_FORM_AUTO);
     r = r < 0 ? r : log_open(checking ? "-" : s->errorlog, settings_log_level(s));
     if (r < 0) {
         buf_printf(error, "'%s' isn't writable: %s", s->errorlog, strerror(-r));

@@ -339,8 +339,8 @@ static int parse_text(const struct setting *row, const char *text, char **copy, 
 {
     /* Others than the choices of what is refused are judged later, settings_check says why; and as in gunicorn a level
      * that nobody knows means "info", so that an odd environment variable stops no server. */
-    bool lenient = row->support == SETTING_REFUSED || row->type == SETTING_LOGLEVEL;
-    if (has_choices(row) && row->type != SETTING_LOGLEVEL && !(lenient && value_choice(row, text) < 0)) {
+    bool lenient = row->type == SETTING_LOGLEVEL || (row->support == SETTING_REFUSED && value_choice(row, text) < 0);
+    if (has_choices(row) && !lenient) {
         return parse_choice(row, text, copy, source, error);
     }
     if (row->type == SETTING_DIR && *text) {

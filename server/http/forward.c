@@ -32,9 +32,7 @@ int forward_create(struct forward **f, const struct settings *s)
         return -ENOMEM;
     }
     new->names = &s->forwarder_headers;
-    new->others = strcasecmp(s->header_map, "dangerous") == 0 ? PASS
-                  : strcasecmp(s->header_map, "drop") == 0    ? DROP
-                                                              : REFUSE;
+    new->others = strcmp(s->header_map, "dangerous") == 0 ? PASS : strcmp(s->header_map, "drop") == 0 ? DROP : REFUSE;
     int r = allow_init(&new->allow, &s->forwarded_allow_ips);
     new->schemes = r == 0 ? calloc(pairs->n + 1, sizeof(*new->schemes)) : NULL;
     if (!new->schemes) {

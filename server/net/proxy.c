@@ -27,8 +27,8 @@ struct said {
 int proxy_init(struct proxy *p, const struct settings *s)
 {
     const char *mode = s->proxy_protocol;
-    bool any = strcasecmp(mode, "auto") == 0 || strcasecmp(mode, "true") == 0 || strcmp(mode, "1") == 0;
-    *p = (struct proxy){.v1 = any || strcasecmp(mode, "v1") == 0, .v2 = any || strcasecmp(mode, "v2") == 0};
+    bool any = strcmp(mode, "auto") == 0;
+    *p = (struct proxy){.v1 = any || strcmp(mode, "v1") == 0, .v2 = any || strcmp(mode, "v2") == 0};
     return allow_init(&p->allow, &s->proxy_allow_ips);
 }
 

@@ -305,7 +305,7 @@ static int start_reloader(struct worker *w)
         .scoreboard = w->deps->scoreboard,
         .slot = w->slot,
         .master = w->master_pid,
-        .poll = strcasecmp(w->deps->settings->reload_engine, "poll") == 0,
+        .poll = strcmp(w->deps->settings->reload_engine, "poll") == 0,
     };
     log_warning("Reloader is on. Use in development only!");
     return reloader_create(&w->reloader, &w->loop, &deps);
