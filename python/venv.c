@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/str.h"
 
 /* What pyvenv.cfg says. */
 struct facts {
@@ -80,13 +80,13 @@ static char *trim(char *s)
 static void take_fact(struct facts *f, const char *key, const char *value)
 {
     /* venv writes "version", virtualenv and uv "version_info" */
-    if (strcasecmp(key, "version") == 0 || strcasecmp(key, "version_info") == 0) {
+    if (str_ieq(str_of(key), STR("version")) || str_ieq(str_of(key), STR("version_info"))) {
         int major, minor;
         if (sscanf(value, "%d.%d", &major, &minor) == 2) {
             f->major = major;
             f->minor = minor;
         }
-    } else if (strcasecmp(key, "implementation") == 0) {
+    } else if (str_ieq(str_of(key), STR("implementation"))) {
         snprintf(f->implementation, sizeof(f->implementation), "%s", value);
     }
 }
@@ -126,7 +126,7 @@ static int check(const char *prefix, struct buf *error)
         buf_printf(error, "%s/pyvenv.cfg cannot be read: %s", prefix, strerror(-r));
         return -1;
     }
-    if (f.implementation[0] && strcasecmp(f.implementation, "CPython") != 0) {
+    if (f.implementation[0] && !str_ieq(str_of(f.implementation), STR("CPython"))) {
         buf_printf(error, "venv %s is for %s, but cwsgi serves CPython only", prefix, f.implementation);
         return -1;
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Holds the layers: a file includes only its own folder and those below, every include starts at the root, and the file
-map in docs/architecture.md has every file."""
+map in docs/architecture.md has every file. And it keeps out what the C library knows of characters: that follows the
+locale, which an application may set."""
 
 import re
 import sys
@@ -26,6 +27,11 @@ ALLOWED["wsgi"] = [
 ]
 EVERYTHING = [*SERVER, "server/ctl", "python", "wsgi"]
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
+BY_LOCALE = re.compile(
+    r"\b(?:to(?:upper|lower)"
+    r"|is(?:alnum|alpha|blank|cntrl|digit|graph|lower|print|punct|space|upper|xdigit)"
+    r"|strn?casecmp|strcasestr|strcoll|strxfrm)\s*\("
+)
 
 
 def faults():
@@ -51,9 +57,15 @@ def faults():
         if path.suffix == ".c" and path.name != "main.c" and not path.with_suffix(".h").exists():
             yield path, f"has no header {path.stem}.h"
 
+        text = path.read_text()
+        for call in sorted(set(BY_LOCALE.findall(text))):
+            yield path, f"calls {call[:-1].rstrip()}, which follows the locale: see server/base/ascii.h and str.h"
+
         allowed = ALLOWED.get(folder, EVERYTHING)
-        for kind, target in INCLUDE.findall(path.read_text()):
+        for kind, target in INCLUDE.findall(text):
             if kind == "<":
+                if target == "ctype.h":
+                    yield path, "includes ctype.h, which follows the locale: see server/base/ascii.h"
                 if folder.startswith("server") and Path(target).name == "Python.h":
                     yield path, "includes Python.h: server/ knows no Python"
                 continue
@@ -65,7 +77,7 @@ def faults():
 
 def main():
     found = [f"{path.relative_to(ROOT)}: {text}" for path, text in faults()]
-    print("\n".join(found) if found else "includes: the layers hold")
+    print("\n".join(found) if found else "includes: the layers hold, and no text is read by locale")
     return 1 if found else 0
 
 

@@ -92,6 +92,17 @@ def shortage(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def locales(tmp_path_factory):
+    """Environment variables with which tr_TR and de_DE can be set."""
+    folder = tmp_path_factory.mktemp("locales")
+    for name in ("tr_TR", "de_DE"):
+        command = ["localedef", "-i", name, "-f", "UTF-8", folder / f"{name}.UTF-8"]
+        if not shutil.which("localedef") or subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("no localedef, or nothing to make locales from")
+    return environment(LOCPATH=str(folder))
+
+
+@pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     return Certificate(tmp_path_factory.mktemp("certificate"))
 

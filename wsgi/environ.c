@@ -1,11 +1,11 @@
 #include "wsgi/environ.h"
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/ascii.h"
 #include "server/config/settings.h"
 #include "server/http/body.h"
 #include "server/http/exchange.h"
@@ -479,7 +479,7 @@ static PyObject *key_of(struct str name)
     Py_UCS1 *out = PyUnicode_1BYTE_DATA(key);
     memcpy(out, "HTTP_", 5);
     for (size_t i = 0; i < name.len; i++) {
-        out[5 + i] = name.p[i] == '-' ? '_' : (Py_UCS1)toupper((unsigned char)name.p[i]); /* a token: ASCII */
+        out[5 + i] = name.p[i] == '-' ? '_' : (Py_UCS1)ascii_upper(name.p[i]); /* a token: ASCII */
     }
     return key;
 }

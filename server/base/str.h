@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
-#include <strings.h>
+
+#include "server/base/ascii.h"
 
 struct str {
     const char *p; /* borrowed */
@@ -23,18 +24,22 @@ static inline bool str_eq(struct str a, struct str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
-/* ASCII case is ignored: what HTTP asks for in names of fields and tokens. Not strncasecmp, which follows the locale
- * that an application may set: in a Turkish one, I is not the capital of i. */
+/* ASCII case is ignored: what HTTP asks for in names of fields and tokens. */
 static inline bool str_ieq(struct str a, struct str b)
 {
     if (a.len != b.len) {
         return false;
     }
     for (size_t i = 0; i < a.len; i++) {
-        unsigned char c = (unsigned char)a.p[i], lower = c | 0x20;
-        if (c != (unsigned char)b.p[i] && (lower != ((unsigned char)b.p[i] | 0x20) || lower < 'a' || lower > 'z')) {
+        if (a.p[i] != b.p[i] && ascii_lower(a.p[i]) != ascii_lower(b.p[i])) {
             return false;
         }
     }
     return true;
+}
+
+/* Does it begin so? ASCII case is ignored, as above. */
+static inline bool str_ibegins(struct str s, struct str start)
+{
+    return s.len >= start.len && str_ieq((struct str){s.p, start.len}, start);
 }

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
 #include "server/base/outlet.h"
+#include "server/base/str.h"
 
 struct syslog {
     struct outlet outlet;
@@ -21,7 +21,8 @@ struct syslog {
 static int find_facility(const char *name)
 {
     for (const CODE *c = facilitynames; c->c_name; c++) {
-        if (strcasecmp(c->c_name, name) == 0 && (c->c_val & ~LOG_FACMASK) == 0 && strcmp(c->c_name, "mark") != 0) {
+        if (str_ieq(str_of(c->c_name), str_of(name)) && (c->c_val & ~LOG_FACMASK) == 0 &&
+            strcmp(c->c_name, "mark") != 0) {
             return c->c_val;
         }
     }

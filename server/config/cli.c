@@ -2,7 +2,6 @@
 #include "server/config/cli.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

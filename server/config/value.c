@@ -2,7 +2,6 @@
 #include "server/config/value.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
@@ -10,15 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/ascii.h"
 #include "server/base/buf.h"
 #include "server/base/json.h"
 #include "server/base/network.h"
 #include "server/base/processors.h"
 #include "server/base/statsd.h"
+#include "server/base/str.h"
 
 #define SECONDS_MAX (INT_MAX / 1000) /* so that it fits an int in milliseconds, too */
 
@@ -60,10 +60,10 @@ static enum kind kind_of(const struct setting *row)
 /* A copy without the white space around it, or NULL when memory is short. */
 static char *trimmed(const char *text, size_t len)
 {
-    while (len > 0 && isspace((unsigned char)*text)) {
+    while (len > 0 && ascii_is_space(*text)) {
         text++, len--;
     }
-    while (len > 0 && isspace((unsigned char)text[len - 1])) {
+    while (len > 0 && ascii_is_space(text[len - 1])) {
         len--;
     }
     return strndup(text, len);
@@ -106,7 +106,7 @@ static int find_choice(const char *choices, const char *text, const char **as, s
     int n = 0;
     for (const char *c = choices; *c; c += *c == '|', n++) {
         size_t name = strcspn(c, "|="), all = strcspn(c, "|");
-        if (name == len && strncasecmp(c, text, len) == 0) {
+        if (str_ieq((struct str){c, name}, (struct str){text, len})) {
             *as = name < all ? c + name + 1 : c;
             *as_len = name < all ? all - name - 1 : name;
             return n;
@@ -196,7 +196,7 @@ int value_id(enum setting_type type, const char *name, long *id)
         *id = type == SETTING_USER ? (long)geteuid() : (long)getegid();
         return 0;
     }
-    if (isdigit((unsigned char)*name)) {
+    if (ascii_is_digit(*name)) {
         char *end;
         errno = 0;
         *id = strtol(name, &end, 10);
@@ -240,15 +240,14 @@ static void range_of(const struct setting *row, long long *min, long long *max)
 /* What K, M or G behind a number of bytes stand for, or 1. */
 static long long unit_of(const struct setting *row, const char *suffix)
 {
-    const char *units = "KMG",
-               *unit = *suffix && suffix[1] == '\0' ? strchr(units, toupper((unsigned char)*suffix)) : NULL;
+    const char *units = "KMG", *unit = *suffix && suffix[1] == '\0' ? strchr(units, ascii_upper(*suffix)) : NULL;
     return row->type == SETTING_SIZE && unit ? 1LL << (10 * (unit - units + 1)) : 1;
 }
 
 static int parse_number(const struct setting *row, const char *text, long long *number, enum settings_source source,
                         struct buf *error)
 {
-    if (row->type == SETTING_COUNT && strcasecmp(text, "auto") == 0) {
+    if (row->type == SETTING_COUNT && str_ieq(str_of(text), STR("auto"))) {
         *number = 2 * processors_usable() + 1;
         return 0;
     }
@@ -325,7 +324,7 @@ static int parse_auto(const struct setting *row, const char *text, int *number, 
                       struct buf *error)
 {
     bool flag = false;
-    if (strcasecmp(text, "auto") == 0) {
+    if (str_ieq(str_of(text), STR("auto"))) {
         *number = SETTING_AUTO;
         return 0;
     }

@@ -1,7 +1,6 @@
 /* accesslog.c - compiles access_log_format once; prints a finished exchange. */
 #include "server/http/accesslog.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "server/base/ascii.h"
 #include "server/base/buf.h"
 #include "server/base/digits.h"
 #include "server/base/json.h"
@@ -86,11 +86,11 @@ static const char *compile_atom(struct accesslog *a, const char *p, struct step 
     const char *end = close + 1;
     bool left = *end == '-';
     end += left;
-    while (isdigit((unsigned char)*end) && step->width < MAX_WIDTH) {
+    while (ascii_is_digit(*end) && step->width < MAX_WIDTH) {
         step->width = 10 * step->width + *end++ - '0';
     }
     step->width = left ? -step->width : step->width;
-    if (!isalpha((unsigned char)*end)) {
+    if (!ascii_is_letter(*end)) {
         return NULL;
     }
     if (*p == '{') {

@@ -79,7 +79,7 @@ GET(get_user)
 {
     (void)argument;
     struct str value = field(&f->x->request, HEADER_AUTHORIZATION);
-    if (value.len < 7 || value.len > sizeof(f->scratch) || strncasecmp(value.p, "basic ", 6) != 0) {
+    if (value.len < 7 || value.len > sizeof(f->scratch) || !str_ibegins(value, STR("basic "))) {
         return none();
     }
     int n = EVP_DecodeBlock((unsigned char *)f->scratch, (const unsigned char *)value.p + 6, (int)value.len - 6);
@@ -345,7 +345,7 @@ GET(get_variable)
             return field_value(f->x->variables[i]);
         }
     }
-    if (argument.len > 5 && strncasecmp(argument.p, "HTTP_", 5) == 0) {
+    if (argument.len > 5 && str_ibegins(argument, STR("HTTP_"))) {
         return header_variable(r, (struct str){argument.p + 5, argument.len - 5});
     }
     if (str_ieq(argument, STR("SERVER_PROTOCOL"))) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "server/base/ascii.h"
 #include "server/config/settings.h"
 #include "server/http/request.h"
 #include "server/net/allow.h"
@@ -69,8 +70,7 @@ static bool is_named(struct str field, struct str capitals)
         return false;
     }
     for (size_t i = 0; i < field.len; i++) {
-        char c = field.p[i];
-        if ((c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c) != capitals.p[i]) {
+        if (ascii_upper(field.p[i]) != capitals.p[i]) {
             return false;
         }
     }

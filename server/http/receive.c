@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "server/base/ascii.h"
 #include "server/base/log.h"
 #include "server/http/body.h"
 #include "server/http/chars.h"
@@ -228,7 +229,7 @@ void receive_give_up(struct receiver *r)
 static void to_upper(char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        text[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]);
+        text[i] = ascii_upper(text[i]);
     }
 }
 

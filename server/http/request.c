@@ -173,9 +173,7 @@ static int check_target(struct request *r, const char **reason)
         return str_eq(r->method, STR("OPTIONS")) ? 0 : 400;
     }
     if (t.len == 0 || t.p[0] != '/') {
-        size_t scheme = t.len > 7 && strncasecmp(t.p, "http://", 7) == 0    ? 7
-                        : t.len > 8 && strncasecmp(t.p, "https://", 8) == 0 ? 8
-                                                                            : 0;
+        size_t scheme = str_ibegins(t, STR("http://")) ? 7 : str_ibegins(t, STR("https://")) ? 8 : 0;
         if (!scheme) {
             *reason = "The request target is neither a path nor an absolute URL";
             return 400;

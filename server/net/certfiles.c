@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/base/str.h"
 #include "server/net/pemfile.h"
 
 #define DEPTH_MAX 4      /* folders in folders */
@@ -45,7 +46,7 @@ static bool is_likely(const char *path)
     static const char *const ENDS[] = {"pem", "crt", "cer", "cert", "key", "chain", "bundle", "ca-bundle"};
     const char *dot = strrchr(path, '.');
     for (size_t i = 0; dot && i < sizeof(ENDS) / sizeof(ENDS[0]); i++) {
-        if (strcasecmp(dot + 1, ENDS[i]) == 0) {
+        if (str_ieq(str_of(dot + 1), str_of(ENDS[i]))) {
             return true;
         }
     }

@@ -2,7 +2,6 @@
 #include "server/net/certpair.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -13,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/ascii.h"
 #include "server/base/buf.h"
 
 #define CHAIN_MAX 10
@@ -40,7 +40,7 @@ static int add_name(struct certpair *p, const char *name, size_t len)
         return 0;
     }
     for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)name[i]) && !strchr("-_.*:", name[i])) {
+        if (!ascii_is_letter(name[i]) && !ascii_is_digit(name[i]) && !strchr("-_.*:", name[i])) {
             return 0; /* NUL among them */
         }
     }
@@ -54,7 +54,7 @@ static int add_name(struct certpair *p, const char *name, size_t len)
         return -ENOMEM;
     }
     for (char *c = copy; *c; c++) {
-        *c = (char)tolower((unsigned char)*c);
+        *c = ascii_lower(*c);
     }
     p->names[p->n_names++] = copy;
     return 0;
@@ -274,7 +274,7 @@ int cert_print(struct buf *out, const char *text)
 {
     int r = 0;
     for (const char *c = text; r == 0 && *c; c++) {
-        r = iscntrl((unsigned char)*c) ? buf_printf(out, "\\x%02x", (unsigned char)*c) : buf_append(out, c, 1);
+        r = ascii_is_control(*c) ? buf_printf(out, "\\x%02x", (unsigned char)*c) : buf_append(out, c, 1);
     }
     return r;
 }

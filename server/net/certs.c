@@ -2,12 +2,12 @@
 #include "server/net/certs.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/ascii.h"
 #include "server/base/buf.h"
 
 #define NAME_MAX_LEN 255
@@ -275,7 +275,7 @@ static const struct name *find(const struct certs *c, const char *asked)
         return NULL;
     }
     for (size_t i = 0; i < len; i++) {
-        name[i] = (char)tolower((unsigned char)asked[i]);
+        name[i] = ascii_lower(asked[i]);
     }
     name[len] = '\0';
     const struct name *found = first_of(&c->names, name);

@@ -1,13 +1,13 @@
 /* portowner.c - which process listens on a TCP port, as far as /proc tells without privileges. */
 #include "server/net/portowner.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "server/base/ascii.h"
 #include "server/base/buf.h"
 
 #define TCP_LISTEN 0x0a /* in the column "st" of /proc/net/tcp */
@@ -69,7 +69,7 @@ static int describe(const char *pid, struct buf *out)
         n--;
     }
     for (size_t i = 0; i < n; i++) {
-        command[i] = isprint((unsigned char)command[i]) ? command[i] : ' ';
+        command[i] = command[i] > ' ' && command[i] < 0x7f ? command[i] : ' ';
     }
     command[n] = '\0';
     return buf_printf(out, "process %s (%s)", pid, n ? command : "its command line is hidden") < 0 ? -1 : 0;
@@ -89,7 +89,7 @@ int portowner_find(uint16_t port, struct buf *out)
     /* Of a server's processes the lowest pid is most likely the master. */
     long lowest = 0;
     for (const struct dirent *e; (e = readdir(dir));) {
-        long pid = isdigit((unsigned char)e->d_name[0]) ? strtol(e->d_name, NULL, 10) : 0;
+        long pid = ascii_is_digit(e->d_name[0]) ? strtol(e->d_name, NULL, 10) : 0;
         if (pid > 0 && (!lowest || pid < lowest) && has_socket(e->d_name, inode)) {
             lowest = pid;
         }

@@ -77,6 +77,21 @@ def test_environ_values_are_plain_strings(site):
             assert kind == "str", key
 
 
+def test_requests_are_read_the_same_in_every_locale(server, folder, locales):
+    """In a Turkish one, I is not the capital of i."""
+    (folder / "turkish.py").write_text(
+        "import locale\n"
+        "locale.setlocale(locale.LC_ALL, 'tr_TR.UTF-8')\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [str('HTTP_X_API_ID' in environ).encode()]\n"
+    )
+    s = server("turkish:app", folder=folder, env=locales)
+    headers = ["X-Api-Id: 1", "Authorization: BASIC YWRhOmxvdmVsYWNl"]
+    assert s.request("GET", "http://localhost/?i", headers).text == "True"
+    s.wait_access(r" ada \[")
+
+
 def test_environ_of_a_post(site):
     got = values(environ_of(site, "POST", headers=["Content-Type: text/x; a=b"], body=b"abc"))
     assert (got["CONTENT_TYPE"], got["CONTENT_LENGTH"], got["REQUEST_METHOD"]) == ("text/x; a=b", "3", "POST")
