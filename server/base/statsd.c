@@ -68,8 +68,10 @@ void statsd_destroy(struct statsd *s)
 void statsd_request(struct statsd *s, int status, uint64_t took_us)
 {
     struct buf packet = {0};
-    int r = buf_printf(&packet, "%sgunicorn.request.duration:%.3f|ms%s\n%sgunicorn.requests:1|c|@1.0%s\n", s->prefix,
-                       (double)took_us / 1000, s->tags, s->prefix, s->tags);
+    /* Not %.3f, which has a comma in some locales that an application may set. */
+    int r =
+        buf_printf(&packet, "%sgunicorn.request.duration:%llu.%03llu|ms%s\n%sgunicorn.requests:1|c|@1.0%s\n", s->prefix,
+                   (unsigned long long)took_us / 1000, (unsigned long long)took_us % 1000, s->tags, s->prefix, s->tags);
     if (r == 0 && buf_printf(&packet, "%sgunicorn.request.status.%d:1|c|@1.0%s", s->prefix, status, s->tags) == 0) {
         outlet_send(&s->outlet, packet.data, packet.len);
     }

@@ -12,9 +12,17 @@
 #include "server/net/certs.h"
 #include "server/net/listener.h"
 
-/* Where the histogram is cut, in microseconds. */
-static const uint64_t BOUNDS[] = {1000,   2500,   5000,    10000,   25000,   50000,    100000,
-                                  250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
+/* Where the histogram is cut. The texts are not printed from numbers, since %g has a comma in some locales that an
+ * application may set. */
+#define BOUND(seconds)                                                                                                 \
+    {                                                                                                                  \
+        (uint64_t)((seconds)*1e6 + 0.5), #seconds                                                                      \
+    }
+static const struct {
+    uint64_t us;
+    const char *seconds;
+} BOUNDS[] = {BOUND(0.001), BOUND(0.0025), BOUND(0.005), BOUND(0.01), BOUND(0.025), BOUND(0.05), BOUND(0.1),
+              BOUND(0.25),  BOUND(0.5),    BOUND(1),     BOUND(2.5),  BOUND(5),     BOUND(10),   BOUND(30)};
 
 static const char *const counter_help[COUNTERS] = {
 #define COUNTER(name, help) help,
@@ -57,7 +65,7 @@ static void head(struct page *p, const char *name, const char *type, const char 
 static void one(struct page *p, const char *name, const char *type, const char *help, double value)
 {
     head(p, name, type, help);
-    put(p, "cwsgi_%s %.16g\n", name, value);
+    put(p, "cwsgi_%s %.0f\n", name, value); /* all are whole numbers */
 }
 
 /* A label's value: backslash, quote and line end are escaped. */
@@ -98,15 +106,15 @@ static void put_latency(struct page *p, const struct tally *t)
     size_t bucket = 0;
     head(p, "request_duration_seconds", "histogram", "From the first byte of a request to the end of its answer");
     for (size_t i = 0; i < sizeof(BOUNDS) / sizeof(BOUNDS[0]); i++) {
-        while (bucket < LATENCY_BUCKETS && latency_floor(bucket + 1) <= BOUNDS[i]) {
+        while (bucket < LATENCY_BUCKETS && latency_floor(bucket + 1) <= BOUNDS[i].us) {
             below += t->latency[bucket++];
         }
-        put(p, "cwsgi_request_duration_seconds_bucket{le=\"%g\"} %llu\n", (double)BOUNDS[i] / 1e6,
-            (unsigned long long)below);
+        put(p, "cwsgi_request_duration_seconds_bucket{le=\"%s\"} %llu\n", BOUNDS[i].seconds, (unsigned long long)below);
     }
     unsigned long long all = latency_count(t->latency);
     put(p, "cwsgi_request_duration_seconds_bucket{le=\"+Inf\"} %llu\n", all);
-    put(p, "cwsgi_request_duration_seconds_sum %.6f\n", (double)t->counters[COUNT_took_us] / 1e6);
+    unsigned long long took_us = t->counters[COUNT_took_us];
+    put(p, "cwsgi_request_duration_seconds_sum %llu.%06llu\n", took_us / 1000000, took_us % 1000000);
     put(p, "cwsgi_request_duration_seconds_count %llu\n", all);
 }
 

@@ -183,6 +183,16 @@ def test_metrics_of_requests_and_workers(server, folder, collector, where):
     wait_until(lambda: "shop.gunicorn.workers:3|g" in metrics(daemon), "the new number is told")
 
 
+def test_metrics_are_the_same_in_every_locale(server, folder, collector, locales):
+    """In a German one, decimals have a comma."""
+    (folder / "german.py").write_text("import locale\nlocale.setlocale(locale.LC_ALL, 'de_DE.UTF-8')\nfrom hello import app\n")
+    daemon, address = syslog_at(collector, "udp", folder)
+    s = server("german:app", "--statsd-host", address[6:], folder=folder, env=locales)
+    assert s.get("/").status == 200
+    took = r"gunicorn\.request\.duration:\d+\.\d{3}\|ms"
+    wait_until(lambda: any(re.fullmatch(took, m) for m in metrics(daemon)), "the duration is told")
+
+
 def test_metrics_of_the_log_and_tags(server, folder, collector):
     (folder / "raises.py").write_text("def app(environ, start_response):\n    raise RuntimeError('no')\n")
     daemon, address = syslog_at(collector, "udp", folder)

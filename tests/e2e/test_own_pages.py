@@ -81,6 +81,18 @@ def test_metrics_outlive_workers_and_reloads(server):
     assert found["cwsgi_generation",] == 2 and found["cwsgi_reloads_total", ("result", "done")] == 1
 
 
+def test_metrics_are_the_same_in_every_locale(server, folder, locales):
+    """In a German one, decimals have a comma."""
+    (folder / "german.py").write_text("import locale\nlocale.setlocale(locale.LC_ALL, 'de_DE.UTF-8')\nfrom hello import app\n")
+    port = free_port()
+    s = server("german:app", "--metrics-bind", f"127.0.0.1:{port}", folder=folder, env=locales)
+    assert s.get("/").status == 200
+    s.wait_access('"GET /')
+    found = metrics(port)
+    assert found["cwsgi_request_duration_seconds_bucket", ("le", "2.5")] == 1
+    assert 0 < found["cwsgi_request_duration_seconds_sum",] < 60
+
+
 def test_only_metrics_are_at_their_address(server):
     port = free_port()
     s = server("probe:app", "--metrics-bind", f"127.0.0.1:{port}")
