@@ -24,12 +24,23 @@ static char *with_dot(const char *prefix)
     return asprintf(&text, "%.*s%s", (int)len, prefix, len > 0 ? "." : "") < 0 ? NULL : text;
 }
 
+const char *statsd_path(const char *address)
+{
+    if (strncmp(address, "unix:", 5) != 0) {
+        return NULL;
+    }
+    const char *path = address + 5;
+    if (*path && path[strspn(path, "0123456789")] == '\0') {
+        return NULL;
+    }
+    return strncmp(path, "//", 2) == 0 ? path + 2 : path;
+}
+
 static int open_address(struct outlet *o, const char *address, struct buf *error)
 {
-    if (strncmp(address, "unix://", 7) == 0) {
-        return outlet_open(o, address + 7, NULL, SOCK_DGRAM, error);
-    }
-    return outlet_open_inet(o, address, STATSD_PORT, SOCK_DGRAM, error);
+    const char *path = statsd_path(address);
+    return path ? outlet_open(o, path, NULL, SOCK_DGRAM, error)
+                : outlet_open_inet(o, address, STATSD_PORT, SOCK_DGRAM, error);
 }
 
 struct statsd *statsd_create(const char *address, const char *prefix, const char *tags, struct buf *error)

@@ -9,7 +9,10 @@
 struct buf;
 struct statsd; /* opaque */
 
-/* address: HOST:PORT, HOST, unix://PATH. prefix: before all names, with a dot behind it; tags: NAME:VALUE
+/* PATH when the address is unix:PATH or unix://PATH, else NULL. As in gunicorn unix:8125 is a host of that name. */
+const char *statsd_path(const char *address);
+
+/* address: HOST:PORT, HOST, unix:PATH. prefix: before all names, with a dot behind it; tags: NAME:VALUE
  * with commas between, as DogStatsD has them. Both may be empty. NULL with a sentence when the host is not known. */
 struct statsd *statsd_create(const char *address, const char *prefix, const char *tags, struct buf *error);
 void statsd_destroy(struct statsd *s); /* NULL is fine */

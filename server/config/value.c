@@ -560,8 +560,9 @@ static int print_pairs(const struct strings *list, struct buf *out)
 /* ('localhost', 8125), as gunicorn keeps an address. */
 static int print_endpoint(const char *text, struct buf *out)
 {
-    if (strncmp(text, "unix:", 5) == 0) {
-        return buf_puts(out, text + (strncmp(text, "unix://", 7) == 0 ? 7 : 5));
+    const char *path = statsd_path(text);
+    if (path) {
+        return buf_puts(out, path);
     }
     const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
     size_t len = colon && (!bracket || bracket < colon) ? (size_t)(colon - text) : strlen(text);

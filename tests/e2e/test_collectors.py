@@ -165,10 +165,10 @@ def metrics(daemon):
     return [line for r in daemon.records for line in r.split("\n")]
 
 
-@pytest.mark.parametrize("where", ["udp", "unix"])
-def test_metrics_of_requests_and_workers(server, folder, collector, where):
-    daemon, address = syslog_at(collector, where, folder)
-    address = address.replace("udp://", "")
+@pytest.mark.parametrize("scheme", ["", "unix:", "unix://"])
+def test_metrics_of_requests_and_workers(server, folder, collector, scheme):
+    daemon, address = syslog_at(collector, "unix" if scheme else "udp", folder)
+    address = scheme + address.split("://")[1]
     s = server("probe:app", "-w", "2", "--statsd-host", address, "--statsd-prefix", "shop", folder=folder)
     s.ready_workers(2)
     assert s.get("/").status == 200

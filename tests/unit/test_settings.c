@@ -341,6 +341,10 @@ static void test_an_endpoint_is_printed_as_python_keeps_it(void **state)
     prints(f, "statsd_host", "('stats', 8125)");
     set(f, "statsd_host", "unix:///run/statsd");
     prints(f, "statsd_host", "/run/statsd");
+    set(f, "statsd_host", "unix:/run/statsd");
+    prints(f, "statsd_host", "/run/statsd");
+    set(f, "statsd_host", "unix:8126");
+    prints(f, "statsd_host", "('unix', 8126)");
 }
 
 static void test_only_lists_take_several_values(void **state)
