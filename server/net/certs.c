@@ -41,6 +41,23 @@ static int by_name(const void *a, const void *b)
     return order != 0 ? order : (m->at > n->at) - (m->at < n->at);
 }
 
+/* A host as certificates name it: in lower case, without the dot of "example.org.". False: it is none. */
+static bool normalise(const char *host, char name[NAME_MAX_LEN + 1])
+{
+    size_t len = strlen(host);
+    if (len > 0 && host[len - 1] == '.') {
+        len--;
+    }
+    if (len == 0 || len > NAME_MAX_LEN) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        name[i] = ascii_lower(host[i]);
+    }
+    name[len] = '\0';
+    return true;
+}
+
 /* The first entry of that name, or NULL. */
 static const struct name *first_of(const struct names *names, const char *text)
 {
@@ -190,6 +207,7 @@ static int drop_unused(struct certs *c)
 int certs_create(struct certs **out, struct certpair *pairs, size_t n, const char *host, size_t first)
 {
     assert(first < n);
+    char name[NAME_MAX_LEN + 1];
     struct names all = {0};
     struct certs *c = calloc(1, sizeof(*c));
     int r = -ENOMEM;
@@ -204,8 +222,8 @@ int certs_create(struct certs **out, struct certpair *pairs, size_t n, const cha
     c->n = n;
     r = list_names(c, &all);
     if (r == 0) {
-        bool covered = host && set_for(c, &all, host).n > 0;
-        c->host = strdup(covered ? host : pairs[first].names[0]);
+        bool covered = host && normalise(host, name) && set_for(c, &all, name).n > 0;
+        c->host = strdup(covered ? name : pairs[first].names[0]);
         struct certset front = c->host ? set_for(c, &all, c->host) : (struct certset){0};
         size_t at;
         r = c->host ? place_set(c, &front, &at) : -ENOMEM;
@@ -267,17 +285,9 @@ const struct certset *certs_set(const struct certs *c, size_t i)
 static const struct name *find(const struct certs *c, const char *asked)
 {
     char name[NAME_MAX_LEN + 1], room[NAME_MAX_LEN + 2];
-    size_t len = strlen(asked);
-    if (len > 0 && asked[len - 1] == '.') { /* "example.org." is the same host */
-        len--;
-    }
-    if (len == 0 || len >= sizeof(name) || *asked == '*') {
+    if (*asked == '*' || !normalise(asked, name)) {
         return NULL;
     }
-    for (size_t i = 0; i < len; i++) {
-        name[i] = ascii_lower(asked[i]);
-    }
-    name[len] = '\0';
     const struct name *found = first_of(&c->names, name);
     const char *wildcard = found ? NULL : wildcard_of(name, room, sizeof(room));
     return wildcard ? first_of(&c->names, wildcard) : found;

@@ -391,6 +391,21 @@ static void test_each_name_has_its_certificate(void **state)
     certs_destroy(c);
 }
 
+static void test_cert_host_may_be_spelt_in_any_case_and_with_its_dot(void **state)
+{
+    (void)state;
+    static const char *const spellings[] = {"OLD.Example", "old.example.", "Old.Example.", "Any.STAR.example."};
+    make(".", "old", EC, "DNS:old.example,DNS:*.star.example");
+    make(".", "new", EC, "DNS:new.example");
+    redate("old.crt", "old.key", "old.crt", -2 * DAY, 9 * DAY);
+    for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+        struct certs *c = load(".", NULL, spellings[i], NULL);
+        serves_file(c, "unknown.example", "./old.crt");
+        assert_string_equal(warnings.data, "");
+        certs_destroy(c);
+    }
+}
+
 static void test_newer_wildcard_is_preferred_to_an_older_name(void **state)
 {
     (void)state;
@@ -617,6 +632,7 @@ int main(void)
         OWN(test_newest_pair_that_is_valid_serves),
         OWN(test_of_equal_dates_the_newest_file_serves),
         OWN(test_each_name_has_its_certificate),
+        OWN(test_cert_host_may_be_spelt_in_any_case_and_with_its_dot),
         OWN(test_newer_wildcard_is_preferred_to_an_older_name),
         OWN(test_rsa_and_ecdsa_stand_side_by_side),
         OWN(test_authorities_and_certificates_of_people_serve_nobody),
