@@ -265,8 +265,8 @@ static int parse_number(const struct setting *row, const char *text, long long *
     errno = 0;
     *number = strtoll(digits, &end, base);
     long long unit = unit_of(row, end);
-    bool whole = end != digits && (*end == '\0' || unit > 1) && errno == 0 && *number <= LLONG_MAX / unit;
-    *number *= whole ? unit : 1;
+    bool whole =
+        end != digits && (*end == '\0' || unit > 1) && errno == 0 && !__builtin_mul_overflow(*number, unit, number);
 
     long long min, max;
     range_of(row, &min, &max);

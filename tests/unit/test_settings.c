@@ -228,7 +228,7 @@ static void test_sizes_may_have_a_unit(void **state)
         assert_int_equal(settings_set(&f->s, "memory_budget", &good[i].text, 1, SETTINGS_FILE, &f->error), 0);
         assert_int_equal(f->s.memory_budget, good[i].bytes);
     }
-    const char *bad[] = {"K", "3T", "3KB", "9223372036854775807K", "-1M", "3 M", "1.5G"};
+    const char *bad[] = {"K", "3T", "3KB", "9223372036854775807K", "-9223372036854775807K", "-1M", "3 M", "1.5G"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(settings_set(&f->s, "memory_budget", &bad[i], 1, SETTINGS_FILE, &f->error), -1);
     }
