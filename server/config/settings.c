@@ -255,8 +255,8 @@ static int check_target(const struct settings *s, struct buf *error)
         begins = *c > ' ' && *c < 0x7f && *c != '#';
     }
     if (!begins) {
-        buf_printf(error, "Invalid value for check_path: %.500s: it must be a path such as /hello, or a URL", path);
-        return -1;
+        const struct setting *row = settings_find("check_path");
+        return value_invalid(error, row, path, source_of(s, row), "it must be a path such as /hello, or a URL");
     }
     return 0;
 }
@@ -264,9 +264,8 @@ static int check_target(const struct settings *s, struct buf *error)
 static int check_recycling(const struct settings *s, struct buf *error)
 {
     if (s->recycle_at && clock_next(s->recycle_at, 0) < 0) {
-        buf_printf(error, "Invalid value for recycle_at: %.100s: it must be a time of day such as 03:30",
-                   s->recycle_at);
-        return -1;
+        const struct setting *row = settings_find("recycle_at");
+        return value_invalid(error, row, s->recycle_at, source_of(s, row), "it must be a time of day such as 03:30");
     }
     if (s->max_worker_memory_hard && s->max_worker_memory_hard < s->max_worker_memory) {
         buf_printf(error, "max_worker_memory_hard is %zu, which is less than max_worker_memory (%zu)",

@@ -488,6 +488,17 @@ static void test_what_is_refused_may_be_given_as_its_default(void **state)
     check_takes(f, "http_protocols", "h1");
 }
 
+static void test_a_time_and_a_path_that_are_none_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    check_refuses(f, "check_path", "hello",
+                  "Invalid value for check_path: hello: it must be a path such as /hello, or a URL (from the "
+                  "configuration file)");
+    check_refuses(f, "recycle_at", "25:00",
+                  "Invalid value for recycle_at: 25:00: it must be a time of day such as 03:30 (from the "
+                  "configuration file)");
+}
+
 static void test_users_and_directories_must_exist(void **state)
 {
     struct fixture *f = *state;
@@ -664,6 +675,7 @@ int main(void)
         TEST(test_other_kinds_of_workers_are_refused_with_advice),
         TEST(test_what_would_change_safety_or_meaning_is_refused),
         TEST(test_what_is_refused_may_be_given_as_its_default),
+        TEST(test_a_time_and_a_path_that_are_none_are_refused),
         TEST(test_users_and_directories_must_exist),
         TEST(test_environment_settings_need_an_equals_sign),
         TEST(test_lists_of_front_ends_take_addresses_and_networks_only),
