@@ -32,11 +32,14 @@ static int read_file(const char *setting, const char *path, struct buf *text, EV
     size_t n;
     int r = 0;
     FILE *f = fopen(path, "re");
-    while (f && r == 0 && text->len < FILE_MAX && (n = fread(piece, 1, sizeof(piece), f)) > 0) {
+    while (f && r == 0 && text->len <= FILE_MAX && (n = fread(piece, 1, sizeof(piece), f)) > 0) {
         r = buf_append(text, piece, n);
     }
     if (!f || r < 0 || ferror(f)) {
         buf_printf(error, "%s '%s' cannot be read: %s", setting, path, strerror(r < 0 ? -r : errno));
+        r = -1;
+    } else if (text->len > FILE_MAX) { /* cut short it would lose authorities or revocations without a word */
+        buf_printf(error, "%s '%s' is larger than %d MiB", setting, path, FILE_MAX / (1024 * 1024));
         r = -1;
     } else if (EVP_DigestUpdate(hash, text->data, text->len) != 1) {
         buf_puts(error, "out of memory");

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import ssl
 
 import pytest
@@ -169,6 +170,8 @@ def test_session_without_a_certificate_does_not_lead_in_later(server, certificat
         (["--cert-reqs", "1", "--ca-certs", "empty"], "ca_certs 'empty' holds no certificate in PEM format"),
         (["--cert-reqs", "1", "--ca-certs", "junk"], "ca_certs 'junk'"),
         (["--cert-reqs", "1", "--ca-certs", "good", "--ssl-crl", "good"], "ssl_crl 'good' holds no revocation list"),
+        (["--cert-reqs", "1", "--ca-certs", "huge"], "ca_certs 'huge' is larger than 16 MiB"),
+        (["--cert-reqs", "1", "--ca-certs", "good", "--ssl-crl", "huge"], "ssl_crl 'huge' is larger than 16 MiB"),
         (["--cert-reqs", "3"], "cert_reqs"),
     ],
 )
@@ -176,6 +179,8 @@ def test_mistake_is_told_at_the_start(tmp_path, certificate, authority, options,
     (tmp_path / "empty").write_text("")
     (tmp_path / "junk").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     (tmp_path / "good").write_bytes(authority.file.read_bytes())
+    (tmp_path / "huge").write_bytes(authority.file.read_bytes())
+    os.truncate(tmp_path / "huge", 17 << 20)
     r = run("-b", "127.0.0.1:0", "--certfile", certificate.cert, "--keyfile", certificate.key, *options, "probe:app",
             cwd=tmp_path, env=environment())  # fmt: skip
     assert r.returncode == 1 and said in r.stderr
