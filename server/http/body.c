@@ -14,7 +14,7 @@ struct body {
     int fd;         /* owned: the unlinked file that holds all of it; -1: in memory */
     uint64_t len;
     size_t mem_max;
-    const char *tmp_dir; /* borrowed; may be NULL */
+    const char *tmp_dir; /* borrowed */
 };
 
 struct body *body_create(size_t mem_max, const char *tmp_dir)
@@ -82,8 +82,7 @@ static int open_unlinked(const char *dir)
 /* Moves the bytes to a temporary file. On failure the body is as it was. */
 static int spill(struct body *b)
 {
-    const char *dir = b->tmp_dir ? b->tmp_dir : getenv("TMPDIR");
-    int fd = open_unlinked(dir && dir[0] ? dir : "/tmp");
+    int fd = open_unlinked(b->tmp_dir);
     if (fd < 0) {
         return fd;
     }

@@ -9,7 +9,7 @@
 
 struct body; /* opaque */
 
-/* tmp_dir: borrowed, must outlive the body; NULL: TMPDIR, else /tmp. NULL when memory is short. */
+/* tmp_dir: borrowed, must outlive the body. NULL when memory is short. */
 struct body *body_create(size_t mem_max, const char *tmp_dir);
 void body_destroy(struct body *b); /* NULL is fine */
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
@@ -34,6 +35,13 @@ static int open_log(struct http *h, const struct settings *s)
     return r;
 }
 
+/* Asked for once: while requests are served, the application's threads may change the environment. */
+static const char *tmp_dir(const struct settings *s)
+{
+    const char *dir = s->tmp_upload_dir ? s->tmp_upload_dir : getenv("TMPDIR");
+    return dir && *dir ? dir : "/tmp";
+}
+
 int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot, unsigned worker)
 {
     *h = (struct http){
@@ -49,12 +57,12 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
         .body_rate = s->min_body_rate,
         .hsts = s->hsts,
         .own.settings = s,
-        .tmp_dir = s->tmp_upload_dir,
         .casefold_method = s->casefold_http_method,
         .any_method = s->permit_unconventional_http_method,
     };
     clock_update(&h->clock);
-    int r = forward_create(&h->forward, s);
+    h->tmp_dir = strdup(tmp_dir(s));
+    int r = h->tmp_dir ? forward_create(&h->forward, s) : -ENOMEM;
     r = r == 0 ? open_log(h, s) : r;
     if (r < 0) {
         http_finish(h);
@@ -86,6 +94,8 @@ void http_finish(struct http *h)
     accesslog_destroy(h->format);
     sink_close(h->sink);
     forward_destroy(h->forward);
+    free(h->tmp_dir);
+    h->tmp_dir = NULL;
     h->format = NULL;
     h->sink = NULL;
     h->forward = NULL;

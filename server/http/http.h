@@ -31,7 +31,7 @@ struct http {
     bool any_method;         /* not only those that the parser knows */
     int hsts;                /* seconds: tohttps.h */
     struct ownfacts own;     /* for what the server answers itself */
-    const char *tmp_dir;     /* borrowed; NULL: the system's */
+    char *tmp_dir;           /* owned: where large bodies lie */
     struct forward *forward; /* owned: what front ends may say */
     struct clock clock;
     struct accesslog *format; /* owned; NULL: no access log */

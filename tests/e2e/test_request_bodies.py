@@ -219,6 +219,19 @@ def test_folder_that_is_gone_fails_the_request_alone_and_the_log_says_why(spilli
     assert len(s.calls()) == 1
 
 
+@ours
+def test_application_that_changes_tmpdir_does_not_move_bodies(server, folder):
+    (folder / "moves.py").write_text(
+        "import os\nfrom probe import app as probe\n"
+        "def app(environ, start_response):\n"
+        "    os.environ['TMPDIR'] = '/nonexistent'\n"
+        "    return probe(environ, start_response)\n"
+    )
+    s = server("moves:app", folder=folder)
+    for _ in range(2):
+        assert s.request("POST", "/digest", body=BIG).status == 200
+
+
 def test_spilled_bodies_leave_no_file_behind(server, tmp_path):
     spill = tmp_path / "spill"
     spill.mkdir()

@@ -173,25 +173,6 @@ static void test_full_disk_keeps_what_was_there(void **state)
     body_destroy(in_file);
 }
 
-static void test_folder_comes_from_the_environment_when_none_is_given(void **state)
-{
-    (void)state;
-    const char *now = getenv("TMPDIR");
-    char *before = now ? strdup(now) : NULL;
-    struct body *b = body_create(0, NULL);
-    setenv("TMPDIR", "/nonexistent", 1);
-    assert_int_equal(body_append(b, "a", 1), -ENOENT);
-    setenv("TMPDIR", "", 1); /* as if it were not set */
-    assert_int_equal(body_append(b, "a", 1), 0);
-    unsetenv("TMPDIR");
-    has(b, "a", 1);
-    body_destroy(b);
-    if (before) {
-        setenv("TMPDIR", before, 1);
-    }
-    free(before);
-}
-
 static void test_no_body_is_an_empty_body(void **state)
 {
     char c;
@@ -218,7 +199,6 @@ int main(void)
         cmocka_unit_test(test_large_body_is_kept_to_the_byte),
         cmocka_unit_test(test_failed_spill_keeps_what_was_there),
         cmocka_unit_test(test_full_disk_keeps_what_was_there),
-        cmocka_unit_test(test_folder_comes_from_the_environment_when_none_is_given),
         cmocka_unit_test(test_no_body_is_an_empty_body),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

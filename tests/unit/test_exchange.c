@@ -164,7 +164,7 @@ static void use(struct exchange *x)
     x->request.content_length = 3;
     x->request.headers = arena_alloc(&x->arena, sizeof(struct header));
     x->request.n_headers = 1;
-    x->body = body_create(100, NULL);
+    x->body = body_create(100, "/tmp");
     assert_int_equal(body_append(x->body, "abc", 3), 0);
     x->response.to_head = false;
     assert_int_equal(response_start(&x->response, STR("200 OK")), RESPONSE_OK);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -210,6 +211,29 @@ static void test_status_says_what_is_wrong(void **state)
     close(f->client);
 }
 
+static void test_folder_for_bodies_is_asked_for_once(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *variable, *folder;
+    } table[] = {{"/elsewhere", "/elsewhere"}, {"", "/tmp"}};
+    const char *now = getenv("TMPDIR");
+    char *before = now ? strdup(now) : NULL;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct http h;
+        setenv("TMPDIR", table[i].variable, 1);
+        assert_int_equal(http_init(&h, &f->settings, &executor, &f->slot, 1), 0);
+        setenv("TMPDIR", "/changed", 1);
+        assert_string_equal(h.tmp_dir, table[i].folder);
+        http_finish(&h);
+    }
+    unsetenv("TMPDIR");
+    if (before) {
+        setenv("TMPDIR", before, 1);
+    }
+    free(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +241,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_request_is_run_for_a_connection_that_has_failed, begin, end),
         cmocka_unit_test_setup_teardown(test_refusal_of_head_has_no_body_however_it_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(test_status_says_what_is_wrong, begin, end),
+        cmocka_unit_test_setup_teardown(test_folder_for_bodies_is_asked_for_once, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
