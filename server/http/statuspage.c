@@ -85,23 +85,32 @@ static int by_time(const void *a, const void *b)
     return x->took_us < y->took_us ? 1 : x->took_us > y->took_us ? -1 : 0;
 }
 
+/* What the workers have noted and is not forgotten yet; how many. */
+static size_t list_slow(const struct scoreboard *sb, uint64_t now_us, struct slow *list)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < scoreboard_size(sb); i++) {
+        size_t end = n + slot_read_slow(scoreboard_slot(sb, i), list + n); /* also of workers that have left */
+        for (size_t k = n; k < end; k++) {
+            if (now_us <= list[k].ended_us + SLOW_FOR_US) {
+                list[n++] = list[k];
+            }
+        }
+    }
+    return n;
+}
+
 static void slowest(struct json *j, const struct scoreboard *sb)
 {
-    size_t n = 0, slots = scoreboard_size(sb);
     uint64_t now_us = clock_mono_us();
-    struct slow *list = calloc(slots * SLOW_MAX, sizeof(*list));
-    for (size_t i = 0; list && i < slots; i++) {
-        n += slot_read_slow(scoreboard_slot(sb, i), list + n); /* also of workers that have left */
-    }
+    struct slow *list = calloc(scoreboard_size(sb) * SLOW_MAX, sizeof(*list));
+    size_t n = list ? list_slow(sb, now_us, list) : 0;
     if (n > 0) {
         qsort(list, n, sizeof(*list), by_time);
     }
     json_key(j, "slowest");
     json_open(j, '[');
     for (size_t i = 0; i < n && i < SLOW_SHOWN; i++) {
-        if (now_us > list[i].ended_us + SLOW_FOR_US) {
-            continue;
-        }
         json_open(j, '{');
         shown(j, &list[i].request);
         json_key(j, "status");
