@@ -19,6 +19,7 @@
 #include "server/base/processors.h"
 #include "server/base/statsd.h"
 #include "server/base/str.h"
+#include "server/config/words.h"
 
 #define SECONDS_MAX (INT_MAX / 1000) /* so that it fits an int in milliseconds, too */
 
@@ -67,15 +68,6 @@ static char *trimmed(const char *text, size_t len)
         len--;
     }
     return strndup(text, len);
-}
-
-static void strings_finish(struct strings *list)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        free(list->v[i]);
-    }
-    free(list->v);
-    *list = (struct strings){0};
 }
 
 /* Adds a trimmed copy, if anything is left of it. 0 or -ENOMEM. */
@@ -380,14 +372,14 @@ static int parse_list(const struct setting *row, const char *const *texts, size_
         for (const char *p = texts[i]; *p; p += *p != '\0') {
             size_t len = strcspn(p, separators);
             if (strings_add(list, p, len) < 0) {
-                strings_finish(list);
+                words_finish(list);
                 return no_memory(error);
             }
             p += len;
         }
     }
     if (check_items(row, list, source, error) < 0) {
-        strings_finish(list);
+        words_finish(list);
         return -1;
     }
     return 0;
@@ -455,7 +447,7 @@ void value_finish(union value *v, const struct setting *row)
     if (kind_of(row) == KIND_TEXT) {
         free(v->text);
     } else if (kind_of(row) == KIND_LIST) {
-        strings_finish(&v->list);
+        words_finish(&v->list);
     }
     *v = (union value){0};
 }
