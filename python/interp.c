@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "python/forks.h"
@@ -14,6 +13,7 @@
 #include "python/stacks.h"
 #include "python/venv.h"
 #include "server/base/buf.h"
+#include "server/base/cwd.h"
 #include "server/process/hooks.h"
 
 static int fail_with_exception(struct buf *error)
@@ -218,19 +218,6 @@ void interp_plug(struct hooks *h)
     h->after_fork_child = after_fork_child;
 }
 
-/* The current directory as the user sees it: $PWD keeps symlinks, such as one that leads to the current release. */
-static char *logical_cwd(void)
-{
-    struct stat a, b;
-    const char *pwd = getenv("PWD");
-
-    if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
-        a.st_ino == b.st_ino) {
-        return strdup(pwd);
-    }
-    return getcwd(NULL, 0);
-}
-
 /* os.path.normpath(os.path.join(base, path)) */
 static PyObject *absolute(const char *base, const char *path)
 {
@@ -309,7 +296,7 @@ int interp_set_paths(const char *dir, const char *pythonpath, struct buf *error)
     int r = -1;
     PyObject *path = NULL;
     char *base = NULL;
-    char *start = logical_cwd();
+    char *start = cwd_logical();
 
     if (!start) {
         buf_printf(error, "the current directory cannot be found: %s", strerror(errno));
@@ -328,7 +315,7 @@ int interp_set_paths(const char *dir, const char *pythonpath, struct buf *error)
         goto done;
     }
     if (pythonpath) {
-        base = logical_cwd();
+        base = cwd_logical();
         if (!base) {
             PyErr_SetFromErrno(PyExc_OSError);
         }

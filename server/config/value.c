@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/ascii.h"
 #include "server/base/buf.h"
+#include "server/base/cwd.h"
 #include "server/base/json.h"
 #include "server/base/network.h"
 #include "server/base/processors.h"
@@ -127,19 +127,6 @@ int value_choice(const struct setting *row, const char *text)
     return has_choices(row) ? find_choice(row->allowed, text, &as, &len) : -1;
 }
 
-/* The current directory as $PWD spells it, if that is the same: a path with a `current` symlink in it survives.
- * NULL and errno when there is none. */
-static char *current_dir(void)
-{
-    const char *pwd = getenv("PWD");
-    struct stat named, here;
-    if (pwd && *pwd == '/' && stat(pwd, &named) == 0 && stat(".", &here) == 0 && named.st_ino == here.st_ino &&
-        named.st_dev == here.st_dev) {
-        return strdup(pwd);
-    }
-    return getcwd(NULL, 0);
-}
-
 /* Takes "//", "/./" and "x/.." out of an absolute path, by its text alone, as Python's abspath does. */
 static void normalise(char *path)
 {
@@ -167,7 +154,7 @@ static void normalise(char *path)
 static int absolute(const char *text, char **path)
 {
     struct buf b = {0};
-    char *dir = *text == '/' ? NULL : current_dir();
+    char *dir = *text == '/' ? NULL : cwd_logical();
     if (*text != '/' && !dir) {
         return -errno;
     }

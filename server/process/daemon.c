@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/cwd.h"
 #include "server/base/log.h"
 #include "server/base/sink.h"
 #include "server/config/settings.h"
@@ -101,17 +102,6 @@ static void execute_padded(char **argv)
     free(env);
 }
 
-char *current_directory(void)
-{
-    const char *pwd = getenv("PWD");
-    struct stat a, b;
-    if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
-        a.st_ino == b.st_ino) {
-        return strdup(pwd);
-    }
-    return getcwd(NULL, 0);
-}
-
 const struct launch *title_init(int argc, char **argv)
 {
     assert(argc > 0); /* Linux gives every program its name */
@@ -120,7 +110,7 @@ const struct launch *title_init(int argc, char **argv)
         execute_padded(argv);
     }
 
-    launch = (struct launch){.program = program_path(argv[0]), .cwd = current_directory(), .argc = argc};
+    launch = (struct launch){.program = program_path(argv[0]), .cwd = cwd_logical(), .argc = argc};
     launch.argv = copy_strings(argv, NULL);
     launch.env = copy_strings(environ, PAD "=");
     if (!launch.program || !launch.cwd || !launch.argv || !launch.env) {
@@ -190,7 +180,7 @@ static char *try_program(const char *dir, size_t dir_len, const char *name)
 {
     char *cwd = NULL, *path = NULL;
     if (dir_len == 0 || dir[0] != '/') {
-        cwd = current_directory();
+        cwd = cwd_logical();
         if (!cwd) {
             return NULL;
         }

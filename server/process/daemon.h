@@ -12,7 +12,7 @@ struct settings;
 struct launch {
     char *program; /* absolute path of this program as it was called: PATH searched, symlinks kept, so that a swapped
                     * `current` link leads to the new release; what /proc/self/exe says where that is not us */
-    char *cwd;     /* $PWD where that is the same directory, so that a symlinked path survives */
+    char *cwd;     /* cwd_logical */
     int argc;
     char **argv;
     char **env; /* before anything changed it */
@@ -29,10 +29,6 @@ void title_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* struct launch's `program` for this argv[0]. Owned by the caller. NULL when memory is short. */
 char *program_path(const char *argv0);
-
-/* $PWD where it names the current directory, so that a symlinked path survives; else its real path. Owned by the
- * caller. NULL when memory is short. */
-char *current_directory(void);
 
 /* --- Detaching -----------------------------------------------------------------------------------------------------
  * The caller goes on as a daemon: another process, in a session of its own, a child of init. The process that called

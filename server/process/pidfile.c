@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/cwd.h"
 #include "server/base/log.h"
-#include "server/process/daemon.h"
 
 struct pidfile {
     int fd;     /* owned; locked as long as it is open */
@@ -31,7 +31,7 @@ static char *absolute(const char *path)
     if (path[0] == '/') {
         return strdup(path);
     }
-    char *cwd = current_directory(), *joined = NULL;
+    char *cwd = cwd_logical(), *joined = NULL;
     if (cwd && asprintf(&joined, "%s/%s", cwd, path) < 0) {
         joined = NULL;
     }
