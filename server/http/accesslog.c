@@ -70,10 +70,10 @@ struct accesslog {
 
 /* --- Compiling ---------------------------------------------------------------------------------------------------- */
 
-static struct value get_unknown(struct finished *f, struct str argument)
+static struct atom_value get_unknown(struct finished *f, struct str argument)
 {
     (void)f, (void)argument;
-    return (struct value){.kind = VALUE_NONE};
+    return (struct atom_value){.kind = VALUE_NONE};
 }
 
 /* One "%(...)s" at `p`, which stands behind "%(". Returns where it ends, or NULL when it is none. */
@@ -318,7 +318,7 @@ static int put_request_line(struct buf *out, enum style style, const struct exch
 }
 
 /* Without quotes. */
-static int put_value(struct buf *out, enum style style, const struct value *v, const struct exchange *x)
+static int put_value(struct buf *out, enum style style, const struct atom_value *v, const struct exchange *x)
 {
     switch (v->kind) {
     case VALUE_NUMBER:
@@ -335,14 +335,14 @@ static int put_value(struct buf *out, enum style style, const struct value *v, c
     return put(out, "-", 1);
 }
 
-static int put_quoted(struct buf *out, const struct value *v, const struct exchange *x)
+static int put_quoted(struct buf *out, const struct atom_value *v, const struct exchange *x)
 {
     int r = put(out, "\"", 1);
     r = r < 0 ? r : put_value(out, STYLE_JSON, v, x);
     return r < 0 ? r : put(out, "\"", 1);
 }
 
-static int put_json_field(struct buf *out, struct str name, const struct value *v, const struct exchange *x)
+static int put_json_field(struct buf *out, struct str name, const struct atom_value *v, const struct exchange *x)
 {
     int r = put(out, name.p, name.len);
     if (r == 0 && v->kind == VALUE_NONE) {
@@ -365,7 +365,7 @@ static bool is_word(struct str s)
     return s.len > 0;
 }
 
-static int put_logfmt_field(struct buf *out, struct str name, const struct value *v, const struct exchange *x)
+static int put_logfmt_field(struct buf *out, struct str name, const struct atom_value *v, const struct exchange *x)
 {
     int r = put(out, name.p, name.len);
     if (r == 0) {
@@ -380,7 +380,7 @@ static int put_fields(const struct accesslog *a, struct buf *out, struct finishe
     bool json = a->style == STYLE_JSON;
     int r = 0;
     for (size_t i = 0; i < a->n && r == 0; i++) {
-        struct value v = a->steps[i].get(f, STR(""));
+        struct atom_value v = a->steps[i].get(f, STR(""));
         if (json) {
             r = put_json_field(out, a->steps[i].text, &v, f->x);
         } else if (v.kind != VALUE_NONE) {
@@ -411,7 +411,7 @@ static int put_text(const struct accesslog *a, struct buf *out, struct finished 
     for (size_t i = 0; i < a->n && r == 0; i++) {
         const struct step *step = &a->steps[i];
         if (step->get) {
-            struct value v = step->get(f, step->text);
+            struct atom_value v = step->get(f, step->text);
             size_t from = out->len;
             r = put_value(out, a->style, &v, f->x);
             r = r == 0 && step->width ? pad(out, from, step->width) : r;

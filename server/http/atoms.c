@@ -14,33 +14,33 @@
 #define CLIENT_LEFT 499 /* as nginx writes it: gone before there was an answer */
 #define REQUEST_ID_MAX 200
 
-static struct value none(void)
+static struct atom_value none(void)
 {
-    return (struct value){.kind = VALUE_NONE};
+    return (struct atom_value){.kind = VALUE_NONE};
 }
 
-static struct value number(uint64_t n)
+static struct atom_value number(uint64_t n)
 {
-    return (struct value){.kind = VALUE_NUMBER, .number = n};
+    return (struct atom_value){.kind = VALUE_NUMBER, .number = n};
 }
 
-static struct value own(struct str s)
+static struct atom_value own(struct str s)
 {
-    return (struct value){.kind = VALUE_OWN, .text = s};
+    return (struct atom_value){.kind = VALUE_OWN, .text = s};
 }
 
-static struct value client(struct str s)
+static struct atom_value client(struct str s)
 {
-    return (struct value){.kind = s.len > 0 ? VALUE_CLIENT : VALUE_NONE, .text = s};
+    return (struct atom_value){.kind = s.len > 0 ? VALUE_CLIENT : VALUE_NONE, .text = s};
 }
 
 /* A field may be there and empty: then nothing is printed, as by gunicorn. */
-static struct value field_value(struct str s)
+static struct atom_value field_value(struct str s)
 {
-    return (struct value){.kind = s.p ? VALUE_CLIENT : VALUE_NONE, .text = s};
+    return (struct atom_value){.kind = s.p ? VALUE_CLIENT : VALUE_NONE, .text = s};
 }
 
-#define GET(name) static struct value name(struct finished *f, struct str argument)
+#define GET(name) static struct atom_value name(struct finished *f, struct str argument)
 
 /* --- The request -------------------------------------------------------------------------------------------------- */
 
@@ -93,7 +93,7 @@ GET(get_user)
 GET(get_request_line)
 {
     (void)argument;
-    return f->x->request.method.len > 0 ? (struct value){.kind = VALUE_REQUEST} : none();
+    return f->x->request.method.len > 0 ? (struct atom_value){.kind = VALUE_REQUEST} : none();
 }
 
 GET(get_method)
@@ -117,7 +117,7 @@ GET(get_path)
 GET(get_query)
 {
     (void)argument;
-    return (struct value){.kind = VALUE_CLIENT, .text = f->x->request.query};
+    return (struct atom_value){.kind = VALUE_CLIENT, .text = f->x->request.query};
 }
 
 GET(get_protocol)
@@ -246,7 +246,7 @@ GET(get_decimal_seconds)
 }
 
 /* Nothing when one of them never came: refused, or the client left. */
-static struct value between(uint64_t from, uint64_t to)
+static struct atom_value between(uint64_t from, uint64_t to)
 {
     return from > 0 && to >= from ? number(to - from) : none();
 }
@@ -277,7 +277,7 @@ GET(get_nth)
     return number(f->x->nth);
 }
 
-static struct value own_or_none(const char *z)
+static struct atom_value own_or_none(const char *z)
 {
     return z ? own(str_of(z)) : none();
 }
@@ -315,7 +315,7 @@ GET(get_bracketed_pid)
 
 /* --- Variables of WSGI: as the application has left them; where none was called, what comes from the request ------ */
 
-static struct value header_variable(const struct request *r, struct str name)
+static struct atom_value header_variable(const struct request *r, struct str name)
 {
     char header[128];
     if (name.len > sizeof(header)) {
@@ -331,7 +331,7 @@ static struct value header_variable(const struct request *r, struct str name)
     return field_value(value);
 }
 
-static struct value port(uint16_t n)
+static struct atom_value port(uint16_t n)
 {
     return n > 0 ? number(n) : none();
 }

@@ -1,14 +1,20 @@
-/* atoms.h - what can be said about a finished exchange in the access log, by name.
- *
- * gunicorn's: h l u t r s m U q H b B f a T D M L p {header}i {header}o {variable}e; and these of our own:
- *   time                    when it ended: 2026-11-22T23:35:47.120+00:00
- *   queue_us ttfb_us        microseconds: from the complete request until the application is called; from the first
- * byte of the request until the answer begins bytes_in                of the request, head and body as they came conn
- * conn_requests      a number for the connection, unique in its worker; which request of it this is tls cipher
- * "TLSv1.3" and the cipher suite request_id              what X-Request-ID says; else a name that no other request of
- * this server has worker pid              how many workers the server had started when it started this one; its process
- * id target version          the request line's second and third part; nothing while it was not understood
+/* atoms.h - what can be said about a finished exchange in the access log, by name. */
+
+/* clang-format off */
+/* gunicorn's: h l u t r s m U q H b B f a T D M L p {header}i {header}o {variable}e; and these of our own:
+ *   time                when it ended: 2026-11-22T23:35:47.120+00:00
+ *   queue_us            microseconds from the complete request until the application is called
+ *   ttfb_us             microseconds from the first byte of the request until the answer begins
+ *   bytes_in            of the request, head and body as they came
+ *   conn                a number for the connection, unique in its worker
+ *   conn_requests       which request of it this is
+ *   tls cipher          "TLSv1.3"; the cipher suite
+ *   request_id          what X-Request-ID says; else a name that no other request of this server has
+ *   worker              how many workers the server had started when it started this one
+ *   pid                 its process id
+ *   target version      the request line's second and third part; nothing while it was not understood
  */
+/* clang-format on */
 #pragma once
 
 #include <stdbool.h>
@@ -28,7 +34,7 @@ enum value_kind {
     VALUE_REQUEST, /* the request line, of several pieces */
 };
 
-struct value {
+struct atom_value {
     enum value_kind kind;
     struct str text; /* borrowed: of the exchange, or in `scratch` until the next value is asked for */
     uint64_t number;
@@ -44,7 +50,7 @@ struct finished {
     char scratch[512];
 };
 
-typedef struct value atom_get(struct finished *f, struct str argument);
+typedef struct atom_value atom_get(struct finished *f, struct str argument);
 
 #define ATOM_START 16
 
