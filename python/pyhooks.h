@@ -17,7 +17,7 @@ void pyhooks_plug(struct hooks *h, const struct settings *s);
 int pyhooks_make_module(const char *name, const char *source, struct _object *values);
 
 int pyhooks_need_standins(const struct settings *s); /* makes them, if they are not there. 0, or -1 with an exception */
-void pyhooks_loaded(struct _object *callable); /* hooks find the application in worker.wsgi, if there is a hook */
+void pyhooks_loaded(struct _object *callable);       /* hooks find the application in worker.wsgi, if there is a hook */
 bool pyhooks_loggers_touched(void);                  /* see loggers.py */
 
 /* With --reload: what to serve, as load_app takes it, while the application does not load. */
