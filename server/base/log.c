@@ -313,7 +313,8 @@ void log_exception(enum log_level level, const char *text, size_t len)
     put(level, "exception", text, len, true);
 }
 
-void log_foreign(const char *lines, size_t len)
+/* records: among the lines are some that have the log's shape already. */
+static void put_lines(enum log_level level, const char *lines, size_t len, bool records)
 {
     int saved = errno;
     follow_path(clock_mono_us());
@@ -324,11 +325,25 @@ void log_foreign(const char *lines, size_t len)
     while (len > 0) {
         const char *end = memchr(lines, '\n', len);
         size_t n = end ? (size_t)(end - lines) + 1 : len;
-        write_record(LOG_LEVEL_ERROR, lines, n, false);
+        if (records && lines[0] == '{' && n > 2 && lines[n - 2] == '}') {
+            write_out(lines, n);
+        } else if (lines[0] != '\n') { /* an empty line only parts others, which records do themselves */
+            write_record(level, lines, n, false);
+        }
         lines += n;
         len -= n;
     }
     errno = saved;
+}
+
+void log_foreign(const char *lines, size_t len)
+{
+    put_lines(LOG_LEVEL_ERROR, lines, len, false);
+}
+
+void log_lines(enum log_level level, const char *lines, size_t len)
+{
+    put_lines(level, lines, len, true);
 }
 
 void log_line(enum log_level level, const char *format, ...)

@@ -63,6 +63,9 @@ void log_text(enum log_level level, const char *text, size_t len);
 void log_exception(enum log_level level, const char *text, size_t len);
 /* Whole lines of the application, as they are (wsgi.errors): never folded; in JSON each is a record. */
 void log_foreign(const char *lines, size_t len);
+/* Whole lines that another process of this server has made: as they are, never folded, whatever the level. In JSON each
+ * that is no record yet becomes one of that level. */
+void log_lines(enum log_level level, const char *lines, size_t len);
 
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -83,6 +83,7 @@ void reload_finish(struct reload *r)
 {
     reload_cancel(r);
     buf_finish(&r->said);
+    buf_finish(&r->rest);
 }
 
 static void close_out(struct reload *r)
@@ -91,6 +92,7 @@ static void close_out(struct reload *r)
         close(r->out);
         r->out = -1;
     }
+    r->rest.len = 0;
 }
 
 int reload_seconds(const struct settings *s)
@@ -146,7 +148,22 @@ static void keep(struct reload *r, const char *text, size_t len)
     buf_append(&r->said, text, len); /* without memory for it the log still has it */
 }
 
-/* What the trial has written since: into the server log as it is, since its lines are lines of a log already. */
+/* Into the server log as it is, since its lines are lines of a log already; only whole ones, so that no other process
+ * writes into one. */
+static void pass_on(struct reload *r, bool ended)
+{
+    const char *end = r->rest.len > 0 ? memrchr(r->rest.data, '\n', r->rest.len) : NULL;
+    size_t len = end ? (size_t)(end - r->rest.data) + 1 : 0;
+    if (len < r->rest.len && (ended || r->rest.len > SAID_MAX) && buf_append(&r->rest, "\n", 1) == 0) {
+        len = r->rest.len;
+    }
+    if (len > 0) {
+        log_lines(LOG_LEVEL_ERROR, r->rest.data, len);
+        buf_consume(&r->rest, len);
+    }
+}
+
+/* What the trial has written since. */
 static void hear(struct reload *r)
 {
     char text[SAID_MAX / 4];
@@ -156,13 +173,13 @@ static void hear(struct reload *r)
             return; /* nothing for now */
         }
         if (n == 0) {
+            pass_on(r, true);
             close_out(r);
             return;
         }
         keep(r, text, (size_t)n);
-        if (write(log_fd(), text, (size_t)n) < 0) {
-            /* A full disk: as with any line of the log. */
-        }
+        buf_append(&r->rest, text, (size_t)n); /* without memory for it who asked still has it */
+        pass_on(r, false);
         heard += (size_t)n;
     }
 }
@@ -185,6 +202,7 @@ void reload_ended(struct reload *r, int status)
 {
     r->trial = 0;
     hear(r);
+    pass_on(r, true);
     close_out(r); /* what the application has started in the background may have it, too */
     if (r->state == RELOAD_LATE) {
         reload_refuse(r, "the trial of the new release takes too long");

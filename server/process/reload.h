@@ -29,6 +29,7 @@ struct reload {                      /* what reload_init made; the first three a
     const struct settings *settings; /* borrowed */
     pid_t trial;                     /* 0: none */
     int out;                         /* owned: what the trial writes; -1: none */
+    struct buf rest;                 /* owned: of that, a line whose end has not come yet */
     uint64_t at_us;                  /* when it takes too long, or is killed */
 };
 

@@ -119,9 +119,7 @@ static void take(struct stackdump *s)
         buf_printf(&head, "Worker (pid:%ld)\n", (long)s->asked);
     }
     log_info("Where Python stands%s%.*s", head.len ? ": " : "", head.len ? (int)head.len - 1 : 0, head.data);
-    if (write(log_fd(), s->one.data, s->one.len) < 0) {
-        /* A full disk: as with any line of the log. */
-    }
+    log_lines(LOG_LEVEL_INFO, s->one.data, s->one.len);
     if (s->asked > 0) {
         buf_append(&s->text, head.data, head.len); /* without memory for it the log has it */
         buf_append(&s->text, s->one.data, s->one.len);

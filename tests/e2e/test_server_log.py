@@ -5,13 +5,14 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import BINARY, SLOW, Server, environment, folder_with_apps, free_port, ours, wait_until
+from harness import BINARY, SLOW, Server, children_of, environment, folder_with_apps, free_port, ours, wait_until
 
 pytestmark = ours
 
@@ -32,6 +33,22 @@ def test_json_is_an_object_a_line_and_a_traceback_one_record(server):
     assert failure["level"] == "ERROR" and "Error handling request" in failure["message"]
     assert failure["exception"].startswith("Traceback (most recent call last):\n")
     assert {r["message"] for r in records} >= {"said to wsgi.errors: café", "line one", "line two"}
+
+
+def test_json_has_no_other_lines_in_it(server):
+    """What a release that cannot be loaded prints, and where the Python code of the workers stands."""
+    s = server("probe:app", "--log-format", "json", "--log-file", "server.log")
+    s.tracebacks_expected = True
+    s.ready_workers(1)
+    (s.dir / "probe.py").write_text("print('connecting')\n" + BROKEN)
+    s.signal("HUP")
+    s.wait_log("Reload refused")
+    s.signal("URG")
+    s.wait_log("most recent call first")
+    records = [json.loads(line) for line in (s.dir / "server.log").read_text().splitlines()]
+    assert all(set(r) - {"exception"} == {"time", "level", "pid", "message"} for r in records)
+    assert "connecting" in [r["message"] for r in records]
+    assert [r for r in records if "cannot be loaded" in r.get("exception", "")], "a record of the trial stays one"
 
 
 def on_terminal(tmp_path, *args, **env):
@@ -180,6 +197,34 @@ def test_stdout_that_nobody_reads_hangs_no_worker(server, tmp_path):
     lines = b"".join(got).decode().splitlines()
     targets = [json.loads(line)["target"] for line in lines if line.startswith("{")]
     assert [t for t in targets if t.startswith("/n/")] == [f"/n/{i}" for i in range(n)], "lines wait for a slow reader"
+
+
+def test_stderr_that_nobody_reads_does_not_hang_the_master(tmp_path):
+    """A pipe that blocks and is full, and a release that has much to say."""
+    read, write = os.pipe()
+    folder = folder_with_apps(tmp_path)
+    port = free_port()
+    argv = [BINARY, "-b", f"127.0.0.1:{port}", "hello:app"]
+    p = subprocess.Popen(argv, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stderr=write, start_new_session=True)
+    s = Client(port, p)
+    wait_until(s.serves, "it serves")
+    filler = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(filler, b"x")
+    (folder / "hello.py").write_text("open('tried', 'w').close()\n" + BROKEN)
+    try:
+        p.send_signal(signal.SIGHUP)
+        wait_until((folder / "tried").exists, "the trial runs")
+        wait_until(lambda: len(children_of(p.pid)) == 1, "the trial has ended")
+        p.send_signal(signal.SIGTTIN)
+        wait_until(lambda: len(children_of(p.pid)) == 2, "the master obeys")
+        p.terminate()
+        assert p.wait(30 * SLOW) == 0
+    finally:
+        p.kill()
+        for fd in read, write, filler:
+            os.close(fd)
 
 
 class Client(Server):

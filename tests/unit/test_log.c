@@ -254,6 +254,19 @@ static void test_json_is_an_object_a_record(void **state)
     assert_matches(folder_content("log"), pattern);
 }
 
+static void test_lines_of_another_process_are_records_of_json_once(void **state)
+{
+    (void)state;
+    static const char lines[] = "{\"message\":\"a record\"}\n\nTraceback:\n";
+    log_set_form(LOG_FORM_JSON);
+    assert_int_equal(log_open("log", LOG_LEVEL_CRITICAL), 0);
+    log_lines(LOG_LEVEL_ERROR, lines, strlen(lines));
+    log_set_form(LOG_FORM_AUTO);
+    assert_matches(folder_content("log"),
+                   "^\\{\"message\":\"a record\"\\}\n"
+                   "\\{\"time\":[^{}]*\"level\":\"ERROR\",[^{}]*\"message\":\"Traceback:\"\\}\n$");
+}
+
 static void test_foreign_lines_are_written_as_they_are(void **state)
 {
     (void)state;
@@ -336,6 +349,7 @@ int main(void)
         TEST(test_dash_is_standard_error),
         TEST(test_lines_of_several_processes_never_mix),
         TEST(test_json_is_an_object_a_record),
+        TEST(test_lines_of_another_process_are_records_of_json_once),
         TEST(test_foreign_lines_are_written_as_they_are),
         TEST(test_equal_lines_are_folded),
         TEST(test_records_that_could_not_be_written_are_counted),

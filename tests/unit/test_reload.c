@@ -87,6 +87,22 @@ static void test_end_of_a_long_text_is_kept(void **state)
     reload_finish(&r);
 }
 
+static void test_line_in_two_pieces_is_one_in_the_log(void **state)
+{
+    (void)state;
+    try_script("printf 'first half, '; sleep 0.1; echo second half; printf 'no end'");
+    while (!r.said.data || !memchr(r.said.data, '\n', r.said.len)) {
+        reload_tend(&r, 0);
+        log_info("Meanwhile");
+        usleep(10000);
+    }
+    wait_for_end();
+    log_info("Later");
+    assert_true(log_has("\nfirst half, second half\n"));
+    assert_true(log_has("\nno end\n"));
+    reload_finish(&r);
+}
+
 static void test_trial_that_takes_too_long_is_asked_and_killed(void **state)
 {
     (void)state;
@@ -149,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trial_runs_the_program_with_check_config_first),
         cmocka_unit_test(test_end_of_a_long_text_is_kept),
+        cmocka_unit_test(test_line_in_two_pieces_is_one_in_the_log),
         cmocka_unit_test(test_trial_that_takes_too_long_is_asked_and_killed),
         cmocka_unit_test(test_trial_that_is_killed_is_refused),
         cmocka_unit_test(test_what_it_leaves_in_the_background_is_not_waited_for),
