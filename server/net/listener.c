@@ -16,6 +16,7 @@
 #include "server/config/settings.h"
 #include "server/net/address.h"
 #include "server/net/portowner.h"
+#include "server/net/unixpath.h"
 
 #define DEFAULT_PORT "8000"
 #define BIND_TRIES 10 /* an old master that is leaving frees the port within moments */
@@ -166,35 +167,52 @@ static int bind_and_listen(int fd, const union address *a, socklen_t len, int ba
     return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
+/* Removes what a server that was killed has left at the path of a socket, and nothing else. 0, or -1 with `error`. */
+static int clear_path(const struct sockaddr_un *a, const char *bind_text, struct buf *error)
+{
+    struct stat st;
+    if (lstat(a->sun_path, &st) < 0) {
+        return 0; /* bind says what is wrong, if it is more than that nothing is there */
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return say(error, bind_text, "a file with that name exists and is not a socket");
+    }
+    int r = unixpath_probe(a, sizeof(*a));
+    if (r == -EADDRINUSE) {
+        return say_in_use(error, bind_text, 0);
+    }
+    if (r < 0) {
+        buf_printf(error, "cannot listen on %s: a socket is there, and whether it is in use cannot be found out: %s",
+                   bind_text, strerror(-r));
+        return -1;
+    }
+    if (unlink(a->sun_path) < 0 && errno != ENOENT) {
+        buf_printf(error, "cannot listen on %s: an old socket is there and cannot be removed: %s", bind_text,
+                   strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
 static int open_unix(struct listeners *ls, const struct settings *s, const char *bind_text, struct buf *error)
 {
     const char *path = without_scheme(bind_text) + strlen("unix:");
     union address a = {.un = {.sun_family = AF_UNIX}};
-    struct stat st;
 
     path = starts_with(path, "//") ? path + 2 : path;
     if (strlen(path) == 0 || strlen(path) >= sizeof(a.un.sun_path)) {
         return say(error, bind_text, "the path is empty or too long for a unix socket");
     }
     memcpy(a.un.sun_path, path, strlen(path) + 1);
+    if (clear_path(&a.un, bind_text, error) < 0) {
+        return -1;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return say(error, bind_text, strerror(errno));
     }
-    int r = 0;
-    if (lstat(path, &st) == 0) {
-        if (!S_ISSOCK(st.st_mode)) {
-            close(fd);
-            return say(error, bind_text, "a file with that name exists and is not a socket");
-        }
-        if (connect(fd, &a.any, sizeof(a.un)) == 0 || errno == EAGAIN) {
-            close(fd);
-            return say_in_use(error, bind_text, 0);
-        }
-        unlink(path); /* left behind by a server that was killed */
-    }
     mode_t old = umask((mode_t)s->umask);
-    r = bind_and_listen(fd, &a, sizeof(a.un), s->backlog);
+    int r = bind_and_listen(fd, &a, sizeof(a.un), s->backlog);
     umask(old);
     if (r < 0) {
         close(fd);

@@ -16,6 +16,7 @@
 #include "server/base/log.h"
 #include "server/base/runfolder.h"
 #include "server/config/settings.h"
+#include "server/net/unixpath.h"
 #include "server/process/commands.h"
 #include "server/process/daemon.h"
 #include "server/process/news.h"
@@ -166,17 +167,6 @@ void control_detached(const struct control *c)
 /* --- The socket ----------------------------------------------------------------------------------------------------
  */
 
-/* Somebody answers there. */
-static bool is_taken(const struct sockaddr_un *address, socklen_t len)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool taken = fd >= 0 && (connect(fd, (const struct sockaddr *)address, len) == 0 || errno == EAGAIN);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return taken;
-}
-
 static int listen_at(struct control *c)
 {
     struct sockaddr_un address;
@@ -187,11 +177,8 @@ static int listen_at(struct control *c)
         return r;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        r = -errno;
-    } else if (is_taken(&address, len)) {
-        r = -EADDRINUSE;
-    } else {
+    r = fd < 0 ? -errno : unixpath_probe(&address, len);
+    if (r == 0) {
         if (lstat(c->path, &st) == 0 && (S_ISSOCK(st.st_mode) || S_ISLNK(st.st_mode))) {
             unlink(c->path); /* of a server that was killed */
         }

@@ -427,6 +427,63 @@ static void test_living_unix_socket_is_left_alone(void **state)
     listeners_close(&first);
 }
 
+static int bind_at(const char *path, int type)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+/* Its server does not accept, and no more clients can wait. */
+static void test_unix_socket_of_a_server_that_hangs_is_left_alone(void **state)
+{
+    (void)state;
+    struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "here.sock"};
+    int fd = bind_at("here.sock", SOCK_STREAM), r = 0, waiting[8];
+    size_t n = 0;
+    assert_int_equal(listen(fd, 0), 0);
+    while (r == 0 && n < sizeof(waiting) / sizeof(waiting[0])) {
+        waiting[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        r = connect(waiting[n++], (struct sockaddr *)&a, sizeof(a));
+    }
+    assert_int_equal(r, -1);
+    alarm(10);
+    refuses("unix:here.sock", "is already in use");
+    alarm(0);
+    assert_int_equal(access("here.sock", F_OK), 0);
+    while (n > 0) {
+        close(waiting[--n]);
+    }
+    close(fd);
+}
+
+static void test_socket_of_another_kind_is_left_alone(void **state)
+{
+    (void)state;
+    int fd = bind_at("here.sock", SOCK_DGRAM);
+    refuses("unix:here.sock", "is already in use");
+    assert_int_equal(access("here.sock", F_OK), 0);
+    close(fd);
+}
+
+/* In a folder where it could be removed. */
+static void test_unix_socket_that_may_not_be_asked_is_left_alone(void **state)
+{
+    (void)state;
+    int fd = bind_at("here.sock", SOCK_STREAM);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(chmod("here.sock", 0), 0);
+    assert_int_equal(chmod(folder, 0777), 0);
+    uid_t me = geteuid();
+    assert_int_equal(me == 0 ? seteuid(65534) : 0, 0); /* root may everything */
+    refuses("unix:here.sock", "Permission denied");
+    assert_int_equal(me == 0 ? seteuid(0) : 0, 0);
+    assert_int_equal(access("here.sock", F_OK), 0);
+    close(fd);
+}
+
 static void test_file_in_the_way_of_a_unix_socket_is_left_alone(void **state)
 {
     (void)state;
@@ -555,6 +612,9 @@ int main(void)
         TEST(test_port_that_is_freed_in_a_moment_is_waited_for),
         TEST(test_stale_unix_socket_is_replaced),
         TEST(test_living_unix_socket_is_left_alone),
+        TEST(test_unix_socket_of_a_server_that_hangs_is_left_alone),
+        TEST(test_socket_of_another_kind_is_left_alone),
+        TEST(test_unix_socket_that_may_not_be_asked_is_left_alone),
         TEST(test_file_in_the_way_of_a_unix_socket_is_left_alone),
         TEST(test_mode_of_a_unix_socket_follows_the_umask_setting),
         TEST(test_same_bind_is_taken_over_from_the_old_list),
