@@ -308,16 +308,14 @@ static int open_tcp(struct listeners *ls, const struct settings *s, const char *
     return r < 0 ? say(error, bind_text, strerror(-r)) : 0;
 }
 
-/* Moves the listener that was bound as `bind_text` out of `old`. False when there is none. */
+/* Takes the socket that was bound as `bind_text` out of `old`, where its place stays. False when there is none. */
 static bool take_over(struct listeners *ls, struct listeners *old, const char *bind_text, bool tls, int *result)
 {
     for (size_t i = 0; old && i < old->n; i++) {
         struct listener *l = &old->list[i];
-        if (strcmp(l->bind, bind_text) == 0) {
+        if (l->fd >= 0 && strcmp(l->bind, bind_text) == 0) {
             *result = add_socket(ls, l->fd, bind_text, tls, l->ours);
             l->fd = -1;
-            listener_finish(l);
-            old->list[i] = old->list[--old->n];
             if (*result == 0) {
                 ls->list[ls->n - 1].inherited = true;
             }
@@ -327,21 +325,43 @@ static bool take_over(struct listeners *ls, struct listeners *old, const char *b
     return false;
 }
 
+/* Its socket goes back to its place. */
+static void give_back(struct listeners *old, struct listener *l)
+{
+    for (size_t i = 0; i < old->n && l->fd >= 0; i++) {
+        if (old->list[i].fd < 0 && strcmp(old->list[i].bind, l->bind) == 0) {
+            old->list[i].fd = l->fd;
+            l->fd = -1;
+        }
+    }
+}
+
 /* What was taken over from `old` goes back, the rest is closed. */
 static void give_up(struct listeners *ls, struct listeners *old)
 {
-    while (ls->n > 0) {
-        struct listener l = ls->list[--ls->n];
-        if (l.inherited) {
-            append(old, &l);
-        } else {
-            if (l.ours) {
-                unlink(l.address);
-            }
-            listener_finish(&l);
+    for (size_t i = 0; i < ls->n; i++) {
+        struct listener *l = &ls->list[i];
+        if (l->inherited) {
+            give_back(old, l);
+        } else if (l->ours) {
+            unlink(l->address);
         }
     }
     listeners_close(ls);
+}
+
+/* Removes the places whose sockets were taken over for good. */
+static void remove_empty(struct listeners *old)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < old->n; i++) {
+        if (old->list[i].fd < 0) {
+            listener_finish(&old->list[i]);
+        } else {
+            old->list[n++] = old->list[i];
+        }
+    }
+    old->n = n;
 }
 
 static int open_one(struct listeners *ls, const struct settings *s, struct listeners *old, const char *text,
@@ -419,21 +439,23 @@ int listeners_open(struct listeners *ls, const struct settings *s, struct listen
     }
     if (r < 0) {
         give_up(ls, old);
-        return -1;
+    } else {
+        mark(ls);
     }
-    mark(ls);
-    return 0;
+    if (old) {
+        remove_empty(old);
+    }
+    return r < 0 ? -1 : 0;
 }
 
 int listeners_keep(struct listeners *ls, const struct settings *s, struct listeners *old)
 {
     int r = 0;
     *ls = (struct listeners){0};
-    while (old->n > 0 && r == 0) {
-        struct listener l = old->list[--old->n];
-        r = add_socket(ls, l.fd, l.bind, wants_tls(s, l.bind), l.ours);
-        l.fd = -1;
-        listener_finish(&l);
+    for (size_t i = 0; i < old->n && r == 0; i++) {
+        struct listener *l = &old->list[i];
+        r = add_socket(ls, l->fd, l->bind, wants_tls(s, l->bind), l->ours);
+        l->fd = -1;
     }
     listeners_close(old);
     mark(ls);

@@ -37,8 +37,8 @@ struct listeners {
  * holds it. */
 int listeners_open(struct listeners *ls, const struct settings *s, struct listeners *old, struct buf *error);
 
-/* Takes over all of `old`, whatever the settings' binds are: when listeners_open could not have the new ones. `old` is
- * empty afterwards. 0 or -errno. */
+/* Takes over all of `old`, in its order, whatever the settings' binds are: when listeners_open could not have the new
+ * ones. `old` is empty afterwards. 0 or -errno. */
 int listeners_keep(struct listeners *ls, const struct settings *s, struct listeners *old);
 
 /* Adds an inherited descriptor (taken over, `bind` is copied): for the next image of the master. 0 or -errno. */

@@ -539,6 +539,32 @@ static void test_same_bind_is_taken_over_from_the_old_list(void **state)
     buf_finish(&error);
 }
 
+/* One of the new addresses cannot be had, wherever it stands. */
+static void test_order_stays_when_the_old_addresses_are_kept(void **state)
+{
+    (void)state;
+    static const char *const before[] = {"unix:a.sock", "unix:b.sock", "unix:c.sock"};
+    static const char *const after[][3] = {{"unix:missing/x.sock", "unix:b.sock", "unix:c.sock"},
+                                           {"unix:b.sock", "unix:missing/x.sock", "unix:a.sock"},
+                                           {"unix:a.sock", "unix:b.sock", "unix:missing/x.sock"}};
+    struct listeners old, ls;
+    struct buf error = {0};
+    struct settings s = {0};
+    assert_int_equal(try_all(&old, before, 3, NULL, &error), 0);
+    for (size_t i = 0; i < sizeof(after) / sizeof(after[0]); i++) {
+        assert_int_equal(try_all(&ls, after[i], 3, &old, &error), -1);
+        assert_int_equal(listeners_keep(&ls, &s, &old), 0);
+        assert_int_equal(old.n, 0);
+        assert_int_equal(ls.n, 3);
+        for (size_t k = 0; k < 3; k++) {
+            assert_string_equal(ls.list[k].bind, before[k]);
+        }
+        old = ls;
+    }
+    listeners_close(&old);
+    buf_finish(&error);
+}
+
 static void test_taken_over_listener_learns_of_tls(void **state)
 {
     (void)state;
@@ -618,6 +644,7 @@ int main(void)
         TEST(test_file_in_the_way_of_a_unix_socket_is_left_alone),
         TEST(test_mode_of_a_unix_socket_follows_the_umask_setting),
         TEST(test_same_bind_is_taken_over_from_the_old_list),
+        TEST(test_order_stays_when_the_old_addresses_are_kept),
         TEST(test_taken_over_listener_learns_of_tls),
         TEST(test_adopted_descriptor_is_known_by_its_bind),
         TEST(test_what_is_no_socket_cannot_be_adopted),
