@@ -54,6 +54,9 @@ static void end_at_once(struct master *m, struct child *c)
 {
     log_error("Worker (pid:%ld) uses %.0f MiB, more than max_worker_memory_hard: it is ended", (long)c->pid,
               (double)c->memory / MIB);
+    if (c->phase != CHILD_STALE || c->due == RECYCLE_NONE) { /* else it was counted when it became stale */
+        scoreboard_event(m->deps.scoreboard, EVENT_workers_recycled);
+    }
     child_move(c, CHILD_LEAVING);
     c->kill_at_us = clock_mono_us() + HARD_US;
     child_signal(c, SIGQUIT);

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import SLOW, Load, ours, run, wait_until
+from harness import SLOW, Load, free_port, ours, run, wait_until
 
 APP = """
 import os
@@ -119,7 +119,8 @@ def test_limit_that_a_fresh_worker_passes(server, folder):
 
 def test_hard_limit_ends_a_worker_whatever_it_does(server, folder):
     write(folder, APP.replace("start_response(", "import time; time.sleep(1000 * bool(kept)); start_response(", 1))
-    s = server("release:app", "-w", "2", "--max-worker-memory-hard", "250M", folder=folder)
+    port = free_port()
+    s = server("release:app", "-w", "2", "--max-worker-memory-hard", "250M", "--metrics-bind", f"127.0.0.1:{port}", folder=folder)
     s.ready_workers(2)
     with s.connect() as c:
         c.send(b"GET /eat?300 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -127,6 +128,8 @@ def test_hard_limit_ends_a_worker_whatever_it_does(server, folder):
         fat = int(re.search(r"Worker \(pid:(\d+)\) uses", s.log())[1])
         wait_until(lambda: fat not in s.children() and len(s.children()) == 2, "it is replaced")
     assert get_pid(s)
+    s.port = port
+    assert 'cwsgi_workers_ended_total{cause="recycled"} 1\n' in s.get("/metrics").text
 
 
 def test_budget_takes_the_fattest(server, folder):
