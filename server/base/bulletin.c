@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/memfile.h"
 
 #define MAGIC UINT64_C(0x6377736762303031) /* "cwsgb001" */
 #define TEXT_AT 4096                       /* in the file, behind the page with the head */
@@ -42,13 +43,8 @@ int bulletin_create(struct bulletin **out)
     if (!b) {
         return -ENOMEM;
     }
-    b->fd = memfd_create("cwsgi-bulletin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int r = 0;
-    /* Sealed against shrinking: no worker can take the pages away under the master. */
-    if (b->fd < 0 || ftruncate(b->fd, TEXT_AT) < 0 || fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0) {
-        r = -errno;
-    }
-    r = r == 0 ? map(b) : r;
+    b->fd = memfile_create("cwsgi-bulletin", TEXT_AT);
+    int r = b->fd < 0 ? b->fd : map(b);
     if (r < 0) {
         bulletin_destroy(b);
         return r;

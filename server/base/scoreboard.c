@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/memfile.h"
 
 #define READS 1000 /* that meet the master in the middle of scoreboard_vacate */
 
@@ -105,14 +106,8 @@ int scoreboard_create(struct scoreboard **out, size_t slots)
     if (!sb) {
         return -ENOMEM;
     }
-    int r = 0;
-    sb->fd = memfd_create("cwsgi-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    /* Sealed against shrinking: no worker can take the pages away under the master. */
-    if (sb->fd < 0 || fcntl(sb->fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0) {
-        r = -errno;
-    } else {
-        r = scoreboard_grow(sb, slots);
-    }
+    sb->fd = memfile_create("cwsgi-scoreboard", bytes(slots));
+    int r = sb->fd < 0 ? sb->fd : map(sb, slots);
     if (r < 0) {
         scoreboard_destroy(sb);
         return r;

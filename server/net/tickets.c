@@ -19,6 +19,7 @@
 #include "server/base/buf.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/base/memfile.h"
 
 #define LIFE_S (12 * 60 * 60) /* a key encrypts for so long, and a session is good for so long */
 #define LOOK_US (60 * UINT64_C(1000000))
@@ -182,9 +183,9 @@ static bool adopt(struct tickets *t, int fd)
 
 static int make_page(struct tickets *t)
 {
-    t->fd = memfd_create("cwsgi-tickets", MFD_CLOEXEC);
-    if (t->fd < 0 || ftruncate(t->fd, sizeof(struct page)) < 0) {
-        return -errno;
+    t->fd = memfile_create("cwsgi-tickets", sizeof(struct page));
+    if (t->fd < 0) {
+        return t->fd;
     }
     t->page = map(t->fd);
     return t->page ? make_key(t->page) : -errno;

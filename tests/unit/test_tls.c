@@ -21,6 +21,7 @@
 #include "server/config/settings.h"
 #include "server/net/certload.h"
 #include "server/net/certs.h"
+#include "server/net/tickets.h"
 #include "server/net/tls.h"
 
 static char dir[] = "/tmp/test-tls-XXXXXX";
@@ -589,6 +590,18 @@ static void test_writing_nothing_sends_nothing(void **state)
     tls_context_destroy(ctx);
 }
 
+/* It would take the master and all other workers with it. */
+static void test_no_worker_can_take_the_keys_of_tickets_away(void **state)
+{
+    (void)state;
+    struct tickets *t;
+    struct buf error = {0};
+    assert_int_equal(tickets_create(&t, NULL, -1, &error), 0);
+    assert_int_equal(ftruncate(tickets_fd(t), 0), -1);
+    assert_int_equal(errno, EPERM);
+    tickets_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -600,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_renewal_reaches_a_client_that_has_not_said_what_it_wants),
         cmocka_unit_test(test_protocol_is_agreed_on_by_alpn),
         cmocka_unit_test(test_session_is_resumed_also_after_a_renewal),
+        cmocka_unit_test(test_no_worker_can_take_the_keys_of_tickets_away),
         cmocka_unit_test(test_old_versions_are_refused_with_an_alert),
         cmocka_unit_test(test_plain_http_is_recognised),
         cmocka_unit_test(test_garbage_breaks_the_connection_at_any_time),
