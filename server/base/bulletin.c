@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -73,9 +72,6 @@ int bulletin_adopt(struct bulletin **out, int fd)
     assert(r < 0 || b->head);
     if (r == 0 && b->head->magic != MAGIC) {
         r = -EINVAL;
-    }
-    if (r == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        r = -errno;
     }
     if (r < 0) {
         b->fd = -1; /* still the caller's */

@@ -12,8 +12,8 @@ struct buf;
 struct bulletin; /* opaque */
 
 int bulletin_create(struct bulletin **out); /* with no text yet; 0 or -errno */
-/* Takes over `fd`, as bulletin_fd gave it. 0 or -errno, and then `fd` is still the caller's; -EINVAL: another build of
- * cwsgi made it. */
+/* Takes over `fd`, as bulletin_fd gave it, with close-on-exec set. 0 or -errno, and then `fd` is still the caller's;
+ * -EINVAL: another build of cwsgi made it. */
 int bulletin_adopt(struct bulletin **out, int fd);
 void bulletin_destroy(struct bulletin *b); /* NULL is fine */
 int bulletin_fd(const struct bulletin *b); /* borrowed; close-on-exec is set */

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,9 +136,6 @@ int scoreboard_adopt(struct scoreboard **out, int fd)
     assert(r < 0 || sb->cells);
     if (r == 0 && sb->cells->head.layout != layout()) {
         r = -EINVAL;
-    }
-    if (r == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        r = -errno;
     }
     if (r < 0) {
         sb->fd = -1; /* still the caller's */

@@ -46,8 +46,8 @@ struct tally {
 
 /* `slots` >= 1. 0 or -errno. */
 int scoreboard_create(struct scoreboard **out, size_t slots);
-/* Takes over `fd`, as scoreboard_fd gave it. 0 or -errno, and then `fd` is still the caller's; -EINVAL: another build
- * of cwsgi with other slots made it. */
+/* Takes over `fd`, as scoreboard_fd gave it, with close-on-exec set. 0 or -errno, and then `fd` is still the caller's;
+ * -EINVAL: another build of cwsgi with other slots made it. */
 int scoreboard_adopt(struct scoreboard **out, int fd);
 void scoreboard_destroy(struct scoreboard *sb); /* unmaps, closes; NULL is fine */
 
