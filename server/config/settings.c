@@ -46,6 +46,11 @@ const struct setting *settings_find(const char *name)
     return NULL;
 }
 
+int settings_max(const char *name)
+{
+    return (int)value_max(settings_find(name));
+}
+
 const char *settings_source_name(enum settings_source source)
 {
     static const char *const names[] = {"the defaults",      "the environment", "the configuration file",

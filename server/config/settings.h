@@ -148,4 +148,7 @@ int settings_print_json(const struct settings *s, struct buf *out); /* the same 
 const struct setting *settings_table(void);
 const struct setting *settings_find(const char *name); /* NULL when there is no such setting */
 
+/* The greatest value of an INT, COUNT or SECONDS setting that has a range. */
+int settings_max(const char *name);
+
 const char *settings_source_name(enum settings_source source); /* "the command line", "GUNICORN_CMD_ARGS" */

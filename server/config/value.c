@@ -216,6 +216,13 @@ static void range_of(const struct setting *row, long long *min, long long *max)
     }
 }
 
+long long value_max(const struct setting *row)
+{
+    long long min, max;
+    range_of(row, &min, &max);
+    return max;
+}
+
 /* What K, M or G behind a number of bytes stand for, or 1. */
 static long long unit_of(const struct setting *row, const char *suffix)
 {

@@ -26,6 +26,7 @@ void value_store(void *member, const union value *v, const struct setting *row);
 int value_print(const union value *v, const struct setting *row, struct buf *out); /* as gunicorn; 0 or -ENOMEM */
 void value_json(const union value *v, const struct setting *row, struct json *j);
 bool value_is_empty(const union value *v, const struct setting *row); /* a text or list that was given, of length 0 */
+long long value_max(const struct setting *row);                       /* the greatest number that the row allows */
 int value_choice(const struct setting *row, const char *text);        /* which of the row's "a|b|c", or -1 */
 
 /* The number of a user or group given by name or number; NULL: ours. 0 or -ENOENT. */

@@ -17,8 +17,6 @@
 #include "server/process/stackdump.h"
 #include "server/process/status.h"
 
-#define WORKERS_MAX 4096
-
 struct request {
     struct client *k;
     const char *argument; /* NULL: none */
@@ -78,15 +76,15 @@ static void workers(struct master *m, const struct request *q)
 {
     const char *text = q->argument ? q->argument : "";
     char *end;
-    int before = m->wanted;
+    int before = m->wanted, most = settings_max("workers");
     long n = strtol(text, &end, 10);
-    if (end == text || *end || n > WORKERS_MAX || n < -WORKERS_MAX) {
+    if (end == text || *end || n > most || n < -most) {
         client_done_text(q->k, 2, "How many workers? +1, -1 or a number\n");
         return;
     }
     n += *text == '+' || *text == '-' ? before : 0;
-    if (n < 1 || n > WORKERS_MAX) {
-        client_done_text(q->k, 1, "There are %d workers; from 1 to %d there may be\n", before, WORKERS_MAX);
+    if (n < 1 || n > most) {
+        client_done_text(q->k, 1, "There are %d workers; from 1 to %d there may be\n", before, most);
         return;
     }
     orders_resize(m, (int)n);

@@ -57,7 +57,11 @@ void orders_reopen(struct master *m)
 
 void orders_resize(struct master *m, int wanted)
 {
-    int before = m->wanted;
+    int before = m->wanted, most = settings_max("workers");
+    wanted = wanted < most ? wanted : most;
+    if (wanted == before) {
+        return;
+    }
     m->wanted = wanted;
     m->deps.hooks->nworkers_changed(m->deps.hooks, wanted, before);
 }
