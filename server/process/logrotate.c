@@ -290,8 +290,9 @@ static uint64_t next_check(const struct logrotate *r, struct watched *l, off_t s
 static bool look_at(struct logrotate *r, struct watched *l, uint64_t now)
 {
     struct stat st;
-    if (lstat(l->path, &st) < 0 || !S_ISREG(st.st_mode)) {
-        bool gone = l->ino != 0 && errno == ENOENT;
+    bool there = lstat(l->path, &st) == 0;
+    if (!there || !S_ISREG(st.st_mode)) {
+        bool gone = l->ino != 0 && (there || errno == ENOENT); /* a link or a pipe may be there in its place */
         l->ino = 0;
         l->check_us = next_check(r, l, 0, now);
         return gone;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,24 @@ static void test_file_that_somebody_else_moved_is_noticed(void **state)
     settings_finish(&s);
 }
 
+static void test_log_in_whose_place_something_else_is_was_moved(void **state)
+{
+    (void)state;
+    struct settings s;
+    struct logrotate *r = open_log(&s, "log_rotate", "weekly");
+    put("access.log", 10);
+    uint64_t now = MINUTE_US;
+    assert_false(logrotate_turn(r, now += 2 * MINUTE_US));
+    assert_int_equal(rename("access.log", "elsewhere"), 0);
+    assert_int_equal(symlink("elsewhere", "access.log"), 0);
+    errno = 0;
+    assert_true(logrotate_turn(r, now += 2 * MINUTE_US));
+    errno = ENOENT; /* of whatever came before */
+    assert_false(logrotate_turn(r, now += 2 * MINUTE_US));
+    logrotate_destroy(r);
+    settings_finish(&s);
+}
+
 static void test_what_is_no_file_is_left_alone(void **state)
 {
     (void)state;
@@ -247,6 +266,7 @@ int main(void)
         TEST(test_week_ends_on_monday),
         TEST(test_size_is_kept_to),
         TEST(test_file_that_somebody_else_moved_is_noticed),
+        TEST(test_log_in_whose_place_something_else_is_was_moved),
         TEST(test_what_is_no_file_is_left_alone),
         TEST(test_names_say_when_and_sort_by_it),
         TEST(test_only_our_names_are_listed),
