@@ -12,7 +12,26 @@
 #include "server/base/clock.h"
 
 #define RETRY_US UINT64_C(1000000)
-#define CONNECT_MS 2000 /* at the start, and in a new worker */
+#define CONNECT_US UINT64_C(2000000) /* at the start, and in a new worker */
+
+/* What became of a connection that was begun. 0 or -errno. */
+static int await_connection(int fd)
+{
+    uint64_t now = clock_mono_us(), end = now + CONNECT_US;
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int r = 0, n = -1;
+    for (; n < 0 && now < end; now = clock_mono_us()) {
+        n = poll(&p, 1, (int)((end - now) / 1000) + 1);
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+    }
+    socklen_t len = sizeof(r);
+    if (n <= 0) {
+        return -ETIMEDOUT;
+    }
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &r, &len) < 0 ? -errno : -r;
+}
 
 /* 0 or -errno. Later a connection is not waited for: until it is there, records are lost. */
 static int connect_now(struct outlet *o, bool wait)
@@ -26,12 +45,7 @@ static int connect_now(struct outlet *o, bool wait)
         r = -errno;
     }
     if (r == -EINPROGRESS) {
-        struct pollfd p = {.fd = o->fd, .events = POLLOUT};
-        socklen_t len = sizeof(r);
-        r = !wait || poll(&p, 1, CONNECT_MS) == 1 ? 0 : -ETIMEDOUT;
-        if (wait && r == 0 && getsockopt(o->fd, SOL_SOCKET, SO_ERROR, &r, &len) == 0) {
-            r = -r;
-        }
+        r = wait ? await_connection(o->fd) : 0;
     }
     if (r < 0) {
         close(o->fd);
