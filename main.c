@@ -589,7 +589,7 @@ static int detach(struct program *p, struct buf *error)
     }
     pylog_adopt(&p->settings);
     if (p->settings.capture_output) {
-        stdio_to_log();
+        log_take_stdio();
     }
     return GO_ON;
 }

@@ -40,7 +40,6 @@ void daemon_report(int *report_fd, int status); /* closes it and makes it -1; do
 /* --- Standard streams ----------------------------------------------------------------------------------------------
  */
 void stdio_silence(void); /* 0, 1 and 2 become /dev/null */
-void stdio_to_log(void);  /* 1 and 2 become the server log (capture_output): again after each log_reopen */
 
 /* --- User ----------------------------------------------------------------------------------------------------------
  * Settings user, group and initgroups for this process: as gunicorn, in workers. Without root only what is already so

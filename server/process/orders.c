@@ -37,8 +37,6 @@ void orders_reopen_logs(const struct master *m)
     int r = log_reopen();
     if (r < 0) {
         log_error("Can't reopen the log: %s", strerror(-r));
-    } else if (m->deps.settings->capture_output) {
-        stdio_to_log();
     }
 }
 

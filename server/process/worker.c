@@ -265,9 +265,6 @@ static void reopen_logs(struct worker *w)
     if (r < 0) {
         log_error("Cannot reopen the logs: %s; the old files stay in use", strerror(-r));
     }
-    if (w->deps->settings->capture_output) {
-        stdio_to_log();
-    }
 }
 
 static void on_reopen(uv_signal_t *handle, int number)

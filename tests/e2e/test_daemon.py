@@ -127,3 +127,15 @@ def test_output_can_be_captured_into_the_log(server):
     s.get("/errors")
     wait_until(lambda: "printed to stderr\n" in (s.dir / "server.log").read_text(), "the log has it")
     assert "printed" not in s.stderr_path.read_text()
+
+
+def test_captured_output_follows_the_log_to_its_new_file(server):
+    s = server("probe:app", "--capture-output", "--log-file", "server.log")
+    (s.dir / "server.log").rename(s.dir / "server.log.1")
+    s.signal("USR1")
+    wait_until((s.dir / "server.log").exists, "the master has opened it again")
+    (worker,) = s.children()
+    new = os.stat(s.dir / "server.log").st_ino
+    wait_until(lambda: all(os.stat(f"/proc/{pid}/fd/{fd}").st_ino == new for pid in (s.pid, worker) for fd in (1, 2)), "both use it")
+    s.get("/errors")
+    wait_until(lambda: "printed to stderr\n" in (s.dir / "server.log").read_text(), "the new file has it")
