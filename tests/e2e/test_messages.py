@@ -23,7 +23,7 @@ def messages_in(text):
 
 def in_sources():
     found = {}
-    for folder in ("server", "python", "wsgi"):
+    for folder in ("server", "python", "wsgi", "program"):
         for file in sorted((REPO / folder).rglob("*.c")):
             for message in messages_in(file.read_text()):
                 found.setdefault(message, file.relative_to(REPO))

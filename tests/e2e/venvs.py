@@ -21,7 +21,7 @@ CACHE = Path(os.environ.get("CWSGI_TEST_VENVS") or REPO / "build" / "test-venvs"
 FRAMEWORKS = "flask flask-sock django bottle falcon pyramid whitenoise sqlalchemy psycopg[binary]".split()
 OUT_OF_REACH = re.compile("Could not find a version|No matching distribution|Connection|Temporary failure|timed out")
 # What a build of the project depends on.
-SOURCES = "main.c meson.build meson_options.txt pyproject.toml python server subprojects tools/describe wsgi".split()
+SOURCES = "main.c meson.build meson_options.txt pyproject.toml program python server subprojects tools/describe wsgi".split()
 
 WHO_ARE_YOU = """
 import os, platform, sys
