@@ -31,6 +31,7 @@
 #include "server/process/retry.h"
 #include "server/process/stackdump.h"
 #include "server/process/worker.h"
+#include "server/process/workersignals.h"
 #include "wsgi/wsgi.h"
 
 static int start_interpreter(struct program *p, struct buf *error)
@@ -172,7 +173,7 @@ static int set_up(struct program *p, struct buf *error)
 
 static int work(struct program *p, const struct seat *seat)
 {
-    worker_prepare(seat);
+    workersignals_reset();
     program_title(p, "worker");
     log_info("Booting worker with pid: %ld", (long)getpid());
     pidfile_forget(p->pidfile);

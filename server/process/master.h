@@ -33,7 +33,7 @@ enum master_outcome {
     MASTER_REEXEC, /* the new release is good: execute ourselves in place (reexec.h). Signals are blocked; when that
                     * failed, call master_run again: it unblocks them and goes on as before. After USR2 we are a child
                     * that is to become the second master (handover.newborn), or to end */
-    MASTER_WORKER, /* we are a new worker: *seat says which. Signals are blocked until worker_prepare */
+    MASTER_WORKER, /* we are a new worker: *seat says which. Signals are blocked until workersignals_reset */
 };
 
 struct master_deps { /* all borrowed, outlive the master */

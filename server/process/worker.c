@@ -1,4 +1,4 @@
-/* worker.c - one worker: loop, listeners, executor; drains and leaves. */
+/* worker.c - one worker: its life, and what it does in each turn of the loop. */
 #include "server/process/worker.h"
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 #include <uv.h>
@@ -19,96 +18,25 @@
 #include "server/base/scoreboard.h"
 #include "server/base/sink.h"
 #include "server/config/settings.h"
-#include "server/exec/inline.h"
 #include "server/exec/pool.h"
 #include "server/exec/standby.h"
 #include "server/http/exchange.h"
-#include "server/http/http.h"
 #include "server/net/conn.h"
-#include "server/net/conns.h"
 #include "server/net/listener.h"
-#include "server/net/proxy.h"
 #include "server/process/daemon.h"
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
-#include "server/process/overdue.h"
+#include "server/process/leaving.h"
 #include "server/process/reloader.h"
 #include "server/process/renewal.h"
+#include "server/process/worker_inside.h"
+#include "server/process/workersignals.h"
 
-/* For calls of the application that still run when a worker quits; the master kills it after a second. */
-#define LAST_WORDS_MS 250
-
-#define SPARE_FILES_MIN 4    /* for the application, where descriptors are few */
 #define LOG_SHARES 16        /* of the size at which a log is rotated: so much is written before the master is told */
 #define LOG_EVERY_MS 10      /* under load, lines wait for each other so long */
 #define RETRY_MS 50          /* for a slow reader of the access log */
 #define ASIDE_MS 20          /* how long a busy worker leaves new connections to others before it looks again */
 #define BUSY_US (100 * 1000) /* a call that has lasted so long will go on */
-
-enum worker_state {
-    SERVING,
-    DRAINING,
-    QUITTING,
-    LEAVING, /* whatever still runs */
-};
-
-struct worker {
-    const struct worker_deps *deps;
-    struct slot *slot;
-    int ready_fd; /* borrowed from the seat */
-    uv_loop_t loop;
-    struct inline_executor executor; /* knows who holds the interpreter, also when the pool runs the application */
-    struct pool *pool;               /* owned; NULL: one thread */
-    struct standby *standby;         /* owned; NULL: with the pool */
-    struct http http;
-    struct conns conns;
-    struct proxy proxy;
-    struct doors *doors;       /* owned */
-    struct reloader *reloader; /* owned; NULL: no --reload */
-    uv_poll_t master;          /* readable: the master is gone */
-    uv_signal_t reopen;        /* SIGUSR1 */
-    uv_async_t told;           /* the signal handler has something to say */
-    atomic_int order;          /* SIGTERM, or SIGQUIT for it and SIGINT: from the signal handler */
-    uv_timer_t patience;       /* graceful_timeout */
-    struct overdue overdue;
-    uv_timer_t log_due;      /* runs while lines of the access log wait to be written */
-    uint64_t log_written_ms; /* on the loop's clock */
-    uv_timer_t aside;        /* runs while new connections are left to others */
-    bool interrupted;        /* the hook worker_int is due, on the thread that runs Python */
-    bool hung;               /* a call of the application takes too long: the master replaces and ends us */
-    bool hung_only;          /* nothing else is left */
-    pthread_t thread;        /* that runs worker_run */
-    pid_t master_pid;
-    uint64_t max_requests; /* 0: no limit */
-    enum worker_state state;
-};
-
-static void on_nothing(int number)
-{
-    (void)number;
-}
-
-void worker_prepare(const struct seat *seat)
-{
-    (void)seat;
-    struct sigaction nothing = {.sa_handler = on_nothing, .sa_flags = SA_RESTART}, standard = {.sa_handler = SIG_DFL};
-    static const int TO_DEFAULT[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR2, SIGTTIN,
-                                     SIGTTOU, SIGCHLD, SIGALRM, SIGABRT, SIGURG};
-    static const int TO_NOTHING[] = {SIGHUP, SIGWINCH, SIGUSR1};
-    for (size_t i = 0; i < sizeof(TO_DEFAULT) / sizeof(TO_DEFAULT[0]); i++) {
-        sigaction(TO_DEFAULT[i], &standard, NULL);
-    }
-    /* HUP goes to a whole group when a terminal closes: only the master acts on it. USR1 may come before we have opened
-     * our logs. They are not ignored, since programs that the application starts would inherit that. */
-    for (size_t i = 0; i < sizeof(TO_NOTHING) / sizeof(TO_NOTHING[0]); i++) {
-        sigaction(TO_NOTHING[i], &nothing, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGQUIT);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
 
 /* Accepting */
 
@@ -177,61 +105,7 @@ static void on_room(void *arg)
     }
 }
 
-/* Leaving */
-
-/* For the signal handler: there is one worker in a process. */
-static struct worker *the_worker;
-
-/* Runs at once, also while the application computes. A script that looks for this server by its path or its port may
- * start another one right after the signal: the title changes, and the port is freed, before anything else. */
-static void on_stop_signal(int number)
-{
-    struct worker *w = the_worker;
-    title_hide();
-    doors_give_up(w->doors, number == SIGTERM);
-    bool busy = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed) != 0;
-    if (number != SIGTERM && busy && getppid() != w->master_pid) {
-        _exit(1); /* the master was killed, and nobody is left who could end an application that hangs */
-    }
-    atomic_store(&w->order, number == SIGTERM ? SIGTERM : SIGQUIT);
-    uv_async_send(&w->told);
-}
-
-static void on_calls_stuck(uv_timer_t *timer)
-{
-    struct worker *w = timer->data;
-    w->state = LEAVING;
-}
-
-static void quit(struct worker *w)
-{
-    if (w->state == SERVING) {
-        doors_close(w->doors);
-    }
-    w->state = QUITTING;
-    conns_give_up(&w->conns, true);
-    conns_close_all(&w->conns);
-    if (!w->hung) { /* else the master ends us in its own way, with the hook worker_abort */
-        uv_timer_start(&w->patience, on_calls_stuck, LAST_WORDS_MS, 0);
-    }
-}
-
-static void on_patience_lost(uv_timer_t *timer)
-{
-    quit(timer->data);
-}
-
-static void drain(struct worker *w)
-{
-    if (w->state != SERVING) {
-        return;
-    }
-    w->state = DRAINING;
-    atomic_store(&w->slot->state, SLOT_DRAINING);
-    doors_close(w->doors);
-    conns_drain(&w->conns);
-    uv_timer_start(&w->patience, on_patience_lost, (uint64_t)w->deps->settings->graceful_timeout * 1000, 0);
-}
+/* What the master is told */
 
 static void wake_master(const struct worker *w)
 {
@@ -250,11 +124,16 @@ static void tell_master(const struct worker *w, enum slot_state state)
     wake_master(w);
 }
 
-static bool is_finished(const struct worker *w)
+static void ask_to_retire(struct worker *w)
 {
-    bool idle = w->pool ? pool_is_idle(w->pool) : !inline_has_work(&w->executor);
-    return w->state == LEAVING || (w->state != SERVING && w->conns.count == 0 && idle);
+    if (w->max_requests && w->http.served >= w->max_requests) {
+        w->max_requests = 0;
+        log_info("Autorestarting worker after %llu requests", (unsigned long long)w->http.served);
+        tell_master(w, SLOT_WANTS_RETIRE);
+    }
 }
+
+/* Logs */
 
 static void reopen_logs(struct worker *w)
 {
@@ -271,166 +150,6 @@ static void on_reopen(uv_signal_t *handle, int number)
 {
     (void)number;
     reopen_logs(handle->data);
-}
-
-static void on_told(uv_async_t *handle)
-{
-    struct worker *w = handle->data;
-    if (atomic_load(&w->order) == SIGTERM) {
-        drain(w);
-    } else if (w->state < QUITTING) {
-        w->interrupted = true;
-        quit(w);
-    }
-}
-
-static void on_master_gone(uv_poll_t *poll, int status, int events)
-{
-    (void)status, (void)events;
-    struct worker *w = poll->data;
-    uv_poll_stop(poll);
-    log_error("The master is gone: this worker leaves");
-    quit(w);
-}
-
-/* Starting */
-
-static int start_reloader(struct worker *w)
-{
-    const struct reloader_deps deps = {
-        .hooks = w->deps->hooks,
-        .scoreboard = w->deps->scoreboard,
-        .slot = w->slot,
-        .master = w->master_pid,
-        .poll = strcmp(w->deps->settings->reload_engine, "poll") == 0,
-    };
-    log_warning("Reloader is on. Use in development only!");
-    return reloader_create(&w->reloader, &w->loop, &deps);
-}
-
-/* Calls that take too long */
-
-static bool call_of(void *arg, size_t i, struct overdue_call *out)
-{
-    struct worker *w = arg;
-    if (w->pool) {
-        out->x = pool_call(w->pool, i, &out->since_us, &out->thread);
-    } else {
-        *out = (struct overdue_call){
-            .x = standby_has_loop(w->standby) ? w->executor.running : NULL,
-            .since_us = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed),
-            .thread = w->thread,
-        };
-    }
-    return out->x;
-}
-
-static void on_over(void *arg, const struct overdue_call *c)
-{
-    struct worker *w = arg;
-    w->deps->hooks->stacks(w->deps->hooks, c->thread);
-    exchange_give_up(c->x, 504, "The application did not answer in time");
-    if (!w->hung) {
-        w->hung = true;
-        drain(w);
-        tell_master(w, SLOT_HUNG);
-    }
-}
-
-static const struct overdue_events OVERDUE_EVENTS = {.call = call_of, .over = on_over};
-
-/* Those that wait for a thread that does not come back get their answer; those that run have until graceful_timeout. */
-static void tend_hung(struct worker *w)
-{
-    if (overdue_all(&w->overdue)) {
-        conns_give_up(&w->conns, false);
-    }
-    if (!w->hung_only && w->conns.count == 0 && overdue_only(&w->overdue)) {
-        w->hung_only = true;
-        tell_master(w, SLOT_HUNG_ONLY);
-    }
-}
-
-static int start_handles(struct worker *w, const struct seat *seat)
-{
-    uv_timer_init(&w->loop, &w->patience);
-    w->patience.data = w;
-    uv_timer_init(&w->loop, &w->log_due);
-    uv_timer_init(&w->loop, &w->aside);
-    w->aside.data = w;
-    const struct settings *s = w->deps->settings;
-    size_t calls = w->pool ? pool_threads(w->pool) : 1;
-    int r = overdue_init(&w->overdue, &w->loop, (uint64_t)s->timeout * 1000000, calls, &OVERDUE_EVENTS, w);
-    if (r < 0) {
-        return r;
-    }
-    uv_signal_init(&w->loop, &w->reopen);
-    w->reopen.data = w;
-    w->told.data = w;
-    r = uv_async_init(&w->loop, &w->told, on_told);
-    if (r == 0) {
-        r = uv_signal_start(&w->reopen, on_reopen, SIGUSR1);
-    }
-    if (r == 0) {
-        r = uv_poll_init(&w->loop, &w->master, seat->master_fd);
-    }
-    if (r < 0) {
-        return r;
-    }
-    w->master.data = w;
-    r = uv_poll_start(&w->master, UV_READABLE | UV_DISCONNECT, on_master_gone);
-    if (r == 0 && s->reload) {
-        r = start_reloader(w);
-    }
-    return r < 0 ? r : doors_open(&w->doors, &w->loop, w->deps->listeners, &DOORS_EVENTS, w);
-}
-
-static void handle_stop_signals(void (*handler)(int))
-{
-    static const int STOPS[] = {SIGTERM, SIGINT, SIGQUIT};
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-    sigfillset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof(STOPS) / sizeof(STOPS[0]); i++) {
-        sigaction(STOPS[i], &action, NULL);
-    }
-}
-
-/* A time limit is no crash: no core is written, and the exit status is gunicorn's. What the application or its hook
- * worker_abort do instead is theirs. */
-static void on_abort(int number, siginfo_t *info, void *context)
-{
-    (void)context;
-    if (info->si_code == SI_USER && info->si_pid == getppid()) {
-        _exit(1);
-    }
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-static void handle_abort(void)
-{
-    struct sigaction before, action = {.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO};
-    if (sigaction(SIGABRT, NULL, &before) == 0 && before.sa_handler == SIG_DFL) {
-        sigaction(SIGABRT, &action, NULL);
-    }
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-    uint64_t n = 0;
-    if (limit == 0 || getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n)) {
-        return 0;
-    }
-    return n % limit;
-}
-
-static void ask_to_retire(struct worker *w)
-{
-    if (w->max_requests && w->http.served >= w->max_requests) {
-        w->max_requests = 0;
-        log_info("Autorestarting worker after %llu requests", (unsigned long long)w->http.served);
-        tell_master(w, SLOT_WANTS_RETIRE);
-    }
 }
 
 /* The turn of the loop that it makes writes what waits. */
@@ -462,6 +181,51 @@ static void settle_log(struct worker *w)
         wake_master(w);
     }
 }
+
+/* Calls that take too long */
+
+static bool call_of(void *arg, size_t i, struct overdue_call *out)
+{
+    struct worker *w = arg;
+    if (w->pool) {
+        out->x = pool_call(w->pool, i, &out->since_us, &out->thread);
+    } else {
+        *out = (struct overdue_call){
+            .x = standby_has_loop(w->standby) ? w->executor.running : NULL,
+            .since_us = atomic_load_explicit(&w->slot->busy_since_us, memory_order_relaxed),
+            .thread = w->thread,
+        };
+    }
+    return out->x;
+}
+
+static void on_over(void *arg, const struct overdue_call *c)
+{
+    struct worker *w = arg;
+    w->deps->hooks->stacks(w->deps->hooks, c->thread);
+    exchange_give_up(c->x, 504, "The application did not answer in time");
+    if (!w->hung) {
+        w->hung = true;
+        leaving_drain(w);
+        tell_master(w, SLOT_HUNG);
+    }
+}
+
+static const struct overdue_events OVERDUE_EVENTS = {.call = call_of, .over = on_over};
+
+/* Those that wait for a thread that does not come back get their answer; those that run have until graceful_timeout. */
+static void tend_hung(struct worker *w)
+{
+    if (overdue_all(&w->overdue)) {
+        conns_give_up(&w->conns, false);
+    }
+    if (!w->hung_only && w->conns.count == 0 && overdue_only(&w->overdue)) {
+        w->hung_only = true;
+        tell_master(w, SLOT_HUNG_ONLY);
+    }
+}
+
+/* A turn of the loop */
 
 static void show_connections(struct worker *w)
 {
@@ -529,26 +293,40 @@ static void turn(struct worker *w)
     ask_to_retire(w);
 }
 
-static void close_handle(uv_handle_t *handle, void *arg)
+/* From the start to the end */
+
+static uint64_t random_below(uint64_t limit)
 {
-    (void)arg;
-    if (!uv_is_closing(handle)) {
-        uv_close(handle, NULL);
+    uint64_t n = 0;
+    if (limit == 0 || getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n)) {
+        return 0;
     }
+    return n % limit;
 }
 
-/* Ends the pool's threads. If some do not come back from the application, the process ends here, as a kill by the
- * master would end it: everything that is about to be freed may still be in their hands. */
-static void stop_pool(struct worker *w)
+/* With a loop, and nothing else that can fail. NULL: it was told why. */
+static struct worker *create(const struct seat *seat, const struct worker_deps *deps)
 {
-    inline_detach(&w->executor);
-    if (!pool_stop(w->pool)) {
-        log_warning("Leaving while the application is still computing (pid: %ld)", (long)getpid());
-        inline_attach(&w->executor);
-        w->deps->hooks->worker_exit(w->deps->hooks);
-        log_info("Worker exiting (pid: %ld)", (long)getpid());
-        _exit(WORKER_OK);
+    const struct settings *s = deps->settings;
+    struct worker *w = calloc(1, sizeof(*w));
+    if (!w) {
+        return NULL;
     }
+    w->deps = deps;
+    w->slot = scoreboard_slot(deps->scoreboard, seat->slot);
+    w->ready_fd = seat->ready_fd;
+    w->master_pid = getppid();
+    w->thread = pthread_self();
+    w->max_requests =
+        s->max_requests ? (uint64_t)s->max_requests + random_below((uint64_t)s->max_requests_jitter + 1) : 0;
+    int r = uv_loop_init(&w->loop);
+    if (r < 0) {
+        log_error("Cannot start the event loop: %s", strerror(-r));
+        free(w);
+        return NULL;
+    }
+    inline_init(&w->executor, deps->app, w->slot);
+    return w;
 }
 
 /* As many as there can be: where an account may have no more, or its memory is bounded, fewer have to do. 0 or -errno.
@@ -583,35 +361,11 @@ static int start_threads(struct worker *w)
     return 0;
 }
 
-int worker_run(const struct seat *seat, const struct worker_deps *deps)
+static int set_up_http(struct worker *w, unsigned age)
 {
+    const struct worker_deps *deps = w->deps;
     const struct settings *s = deps->settings;
-    struct worker *w = calloc(1, sizeof(*w));
-    if (!w) {
-        return WORKER_BOOT_ERROR;
-    }
-    w->deps = deps;
-    w->slot = scoreboard_slot(deps->scoreboard, seat->slot);
-    w->ready_fd = seat->ready_fd;
-    w->master_pid = getppid();
-    w->thread = pthread_self();
-    w->max_requests =
-        s->max_requests ? (uint64_t)s->max_requests + random_below((uint64_t)s->max_requests_jitter + 1) : 0;
-
-    int status = WORKER_BOOT_ERROR;
-    int r = uv_loop_init(&w->loop);
-    if (r < 0) {
-        log_error("Cannot start the event loop: %s", strerror(-r));
-        free(w);
-        return status;
-    }
-    inline_init(&w->executor, deps->app, w->slot);
-    r = start_threads(w);
-    if (r < 0) {
-        status = r == -EAGAIN || r == -ENOMEM ? WORKER_SHORT : WORKER_BOOT_ERROR;
-        goto no_http;
-    }
-    r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot, seat->age);
+    int r = http_init(&w->http, s, w->pool ? pool_executor(w->pool) : &w->executor.base, w->slot, age);
     w->http.statsd = deps->statsd;
     w->http.own.scoreboard = deps->scoreboard;
     w->http.own.listeners = deps->listeners;
@@ -620,39 +374,115 @@ int worker_run(const struct seat *seat, const struct worker_deps *deps)
     }
     if (r < 0) {
         log_error("Cannot open the access log %s: %s", s->accesslog ? s->accesslog : "", strerror(-r));
-        goto no_http;
     }
+    return r;
+}
+
+static int set_up_connections(struct worker *w)
+{
+    const struct settings *s = w->deps->settings;
     const struct conn_limits limits = {.max = descriptors_for_connections((size_t)s->worker_connections),
                                        .handshake_ms = (uint64_t)s->handshake_timeout * 1000,
                                        .linger_ms = (uint64_t)s->linger_timeout * 1000,
                                        .send_rate = s->min_send_rate};
-    r = conns_init(&w->conns, &w->loop, http_protocol(), &w->http, &limits);
-    if (r == 0) {
-        r = proxy_init(&w->proxy, s);
+    int r = conns_init(&w->conns, &w->loop, http_protocol(), &w->http, &limits);
+    r = r == 0 ? proxy_init(&w->proxy, s) : r;
+    w->conns.proxy = w->proxy.v1 || w->proxy.v2 ? &w->proxy : NULL;
+    w->conns.on_room = on_room;
+    w->conns.on_room_arg = w;
+    return r;
+}
+
+static int start_reloader(struct worker *w)
+{
+    const struct reloader_deps deps = {
+        .hooks = w->deps->hooks,
+        .scoreboard = w->deps->scoreboard,
+        .slot = w->slot,
+        .master = w->master_pid,
+        .poll = strcmp(w->deps->settings->reload_engine, "poll") == 0,
+    };
+    log_warning("Reloader is on. Use in development only!");
+    return reloader_create(&w->reloader, &w->loop, &deps);
+}
+
+static int start_handles(struct worker *w, int master_fd)
+{
+    uv_timer_init(&w->loop, &w->log_due);
+    uv_timer_init(&w->loop, &w->aside);
+    w->aside.data = w;
+    const struct settings *s = w->deps->settings;
+    size_t calls = w->pool ? pool_threads(w->pool) : 1;
+    int r = overdue_init(&w->overdue, &w->loop, (uint64_t)s->timeout * 1000000, calls, &OVERDUE_EVENTS, w);
+    if (r < 0) {
+        return r;
     }
-    if (r == 0) {
-        w->conns.proxy = w->proxy.v1 || w->proxy.v2 ? &w->proxy : NULL;
-        w->conns.on_room = on_room;
-        w->conns.on_room_arg = w;
-        r = start_handles(w, seat);
+    uv_signal_init(&w->loop, &w->reopen);
+    w->reopen.data = w;
+    r = uv_signal_start(&w->reopen, on_reopen, SIGUSR1);
+    r = r == 0 ? leaving_init(w, master_fd) : r;
+    if (r == 0 && s->reload) {
+        r = start_reloader(w);
     }
+    return r < 0 ? r : doors_open(&w->doors, &w->loop, w->deps->listeners, &DOORS_EVENTS, w);
+}
+
+/* All up to the first connection. WORKER_OK or the exit status; destroy is due in both cases. */
+static int set_up(struct worker *w, const struct seat *seat)
+{
+    int r = start_threads(w);
+    if (r < 0) {
+        return r == -EAGAIN || r == -ENOMEM ? WORKER_SHORT : WORKER_BOOT_ERROR;
+    }
+    if (set_up_http(w, seat->age) < 0) {
+        return WORKER_BOOT_ERROR;
+    }
+    r = set_up_connections(w);
+    r = r == 0 ? start_handles(w, seat->master_fd) : r;
     if (r < 0) {
         log_error("Cannot start to serve: %s", strerror(-r));
-    } else {
-        the_worker = w;
-        handle_stop_signals(on_stop_signal);
-        handle_abort();
-        tell_master(w, SLOT_READY);
-        while (!is_finished(w)) {
-            turn(w);
-        }
-        status = WORKER_OK;
-        atomic_store(&w->slot->state, SLOT_DRAINING); /* also one that hung: what did not come back has done so */
-        handle_stop_signals(SIG_IGN);                 /* we are on our way */
-        sched_yield(); /* the end takes time, and whoever restarts us looks for the others' titles, too */
+        return WORKER_BOOT_ERROR;
     }
+    return WORKER_OK;
+}
 
-no_http:
+/* Until told to stop. */
+static void serve(struct worker *w)
+{
+    leaving_obey(w);
+    tell_master(w, SLOT_READY);
+    while (!leaving_is_done(w)) {
+        turn(w);
+    }
+    atomic_store(&w->slot->state, SLOT_DRAINING); /* also one that hung: what did not come back has done so */
+    workersignals_stop(SIG_IGN);                  /* we are on our way */
+    sched_yield(); /* the end takes time, and whoever restarts us looks for the others' titles, too */
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+/* Ends the pool's threads. If some do not come back from the application, the process ends here, as a kill by the
+ * master would end it: everything that is about to be freed may still be in their hands. */
+static void stop_pool(struct worker *w)
+{
+    inline_detach(&w->executor);
+    if (!pool_stop(w->pool)) {
+        log_warning("Leaving while the application is still computing (pid: %ld)", (long)getpid());
+        inline_attach(&w->executor);
+        w->deps->hooks->worker_exit(w->deps->hooks);
+        log_info("Worker exiting (pid: %ld)", (long)getpid());
+        _exit(WORKER_OK);
+    }
+}
+
+static void destroy(struct worker *w)
+{
     if (w->pool) {
         stop_pool(w);
     }
@@ -671,5 +501,18 @@ no_http:
     reloader_destroy(w->reloader);
     doors_destroy(w->doors);
     free(w);
+}
+
+int worker_run(const struct seat *seat, const struct worker_deps *deps)
+{
+    struct worker *w = create(seat, deps);
+    if (!w) {
+        return WORKER_BOOT_ERROR;
+    }
+    int status = set_up(w, seat);
+    if (status == WORKER_OK) {
+        serve(w);
+    }
+    destroy(w);
     return status;
 }

@@ -43,7 +43,3 @@ struct worker_deps { /* all borrowed, outlive the call */
 
 /* Serves until stopped; marks its slot READY and writes to ready_fd once it accepts. Returns the exit status. */
 int worker_run(const struct seat *seat, const struct worker_deps *deps);
-
-/* What a forked child does first, before Python code of the user runs: signal dispositions and mask back to default
- * (HUP, WINCH and USR1 do nothing, PIPE is ignored), PR_SET_PDEATHSIG. */
-void worker_prepare(const struct seat *seat);

@@ -13,6 +13,7 @@
 #include "server/net/listener.h"
 #include "server/process/hooks.h"
 #include "server/process/worker.h"
+#include "server/process/workersignals.h"
 
 #define HELLO "Hello, World!"
 
@@ -88,6 +89,6 @@ int main(int argc, char **argv)
         .app = &app,
         .hooks = &hooks,
     };
-    worker_prepare(&seat);
+    workersignals_reset();
     return worker_run(&seat, &deps);
 }
