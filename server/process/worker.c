@@ -23,7 +23,6 @@
 #include "server/http/exchange.h"
 #include "server/net/conn.h"
 #include "server/net/listener.h"
-#include "server/process/daemon.h"
 #include "server/process/doors.h"
 #include "server/process/hooks.h"
 #include "server/process/leaving.h"
