@@ -37,6 +37,7 @@ enum key {
     KEY_VERSION,
     KEY_URL_SCHEME,
     KEY_INPUT,
+    KEY_EARLY_HINTS,
     KEY_INPUT_TERMINATED,
     KEY_ERRORS,
     KEY_MULTITHREAD,
@@ -67,6 +68,7 @@ static const char *const key_names[KEY_COUNT] = {
     [KEY_VERSION] = "wsgi.version",
     [KEY_URL_SCHEME] = "wsgi.url_scheme",
     [KEY_INPUT] = "wsgi.input",
+    [KEY_EARLY_HINTS] = "wsgi.early_hints",
     [KEY_INPUT_TERMINATED] = "wsgi.input_terminated",
     [KEY_ERRORS] = "wsgi.errors",
     [KEY_MULTITHREAD] = "wsgi.multithread",
@@ -174,7 +176,7 @@ static int put_places(struct environ *e, PyObject *dict)
 {
     static const enum key places[] = {KEY_REQUEST_METHOD,  KEY_PATH_INFO,   KEY_QUERY_STRING, KEY_RAW_URI,
                                       KEY_SERVER_PROTOCOL, KEY_SERVER_NAME, KEY_SERVER_PORT,  KEY_REMOTE_ADDR,
-                                      KEY_REMOTE_PORT,     KEY_INPUT};
+                                      KEY_REMOTE_PORT,     KEY_INPUT,       KEY_EARLY_HINTS};
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         PyObject *usual = e->usual[places[i]];
@@ -572,7 +574,7 @@ static int put_socket(PyObject *dict, struct exchange *x)
     return status;
 }
 
-PyObject *environ_make(struct environ *e, struct exchange *x, PyObject *input)
+PyObject *environ_make(struct environ *e, struct exchange *x, PyObject *input, PyObject *hints)
 {
     const struct request *r = &x->request;
     PyObject *dict = PyDict_Copy(e->base[r->https ? 1 : 0]);
@@ -581,6 +583,7 @@ PyObject *environ_make(struct environ *e, struct exchange *x, PyObject *input)
         return NULL;
     }
     if (PyDict_SetItem(dict, e->keys[KEY_INPUT], input) < 0 ||
+        PyDict_SetItem(dict, e->keys[KEY_EARLY_HINTS], hints) < 0 ||
         put_unless_usual(e, dict, KEY_REQUEST_METHOD, method_of(e, r)) < 0 ||
         put_unless_usual(e, dict, KEY_SERVER_PROTOCOL, protocol_of(e, r)) < 0 || put_target(e, dict, r) < 0 ||
         put_peer(e, dict, x) < 0 || put_headers(e, dict, r) < 0 || put_length(e, dict, x) < 0 ||

@@ -12,5 +12,6 @@ struct settings;
 struct environ *environ_create(const struct settings *s, const struct module_state *types); /* NULL with an exception */
 void environ_destroy(struct environ *e);                                                    /* NULL is fine */
 
-/* A new dict; `input` becomes wsgi.input; x->socket, if there is one, is taken over. NULL with an exception. */
-PyObject *environ_make(struct environ *e, struct exchange *x, PyObject *input);
+/* A new dict; `input` becomes wsgi.input, `hints` wsgi.early_hints; x->socket, if there is one, is taken over. NULL
+ * with an exception. */
+PyObject *environ_make(struct environ *e, struct exchange *x, PyObject *input, PyObject *hints);

@@ -22,7 +22,8 @@ static int exec(PyObject *module)
     struct module_state *s = module_state(module);
 
     if (make_type(module, &s->start_response, &start_response_spec) < 0 ||
-        make_type(module, &s->write, &start_response_write_spec) < 0 || make_type(module, &s->input, &input_spec) < 0 ||
+        make_type(module, &s->write, &start_response_write_spec) < 0 ||
+        make_type(module, &s->hints, &start_response_hints_spec) < 0 || make_type(module, &s->input, &input_spec) < 0 ||
         make_type(module, &s->errors, &errors_spec) < 0 ||
         make_type(module, &s->file_wrapper, &file_wrapper_spec) < 0) {
         return -1;
@@ -36,6 +37,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
 
     Py_VISIT(s->start_response);
     Py_VISIT(s->write);
+    Py_VISIT(s->hints);
     Py_VISIT(s->input);
     Py_VISIT(s->errors);
     Py_VISIT(s->file_wrapper);
@@ -48,6 +50,7 @@ static int clear(PyObject *module)
 
     Py_CLEAR(s->start_response);
     Py_CLEAR(s->write);
+    Py_CLEAR(s->hints);
     Py_CLEAR(s->input);
     Py_CLEAR(s->errors);
     Py_CLEAR(s->file_wrapper);

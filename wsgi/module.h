@@ -7,6 +7,7 @@
 struct module_state { /* owned by the module */
     PyTypeObject *start_response;
     PyTypeObject *write;
+    PyTypeObject *hints;
     PyTypeObject *input;
     PyTypeObject *errors;
     PyTypeObject *file_wrapper;

@@ -9,7 +9,7 @@
 #include "wsgi/lend.h"
 #include "wsgi/module.h"
 
-/* Both types look alike: a callable that knows its request, or none. */
+/* All types look alike: a callable that knows its request, or none. */
 struct callable {
     PyObject_HEAD vectorcallfunc call;
     struct start_response *s; /* borrowed; NULL when the request has ended */
@@ -26,7 +26,8 @@ static struct start_response *request_of(PyObject *object)
     /* While the application's thread waits for its client, the loop has the response: nobody else may touch it. */
     if (!pthread_equal(s->thread, pthread_self())) {
         PyErr_SetString(PyExc_RuntimeError,
-                        "start_response and write are for the thread in which the application was called");
+                        "start_response, write and wsgi.early_hints are for the thread in which the application was "
+                        "called");
         return NULL;
     }
     return s;
@@ -97,26 +98,34 @@ static void tell_hop_by_hop(struct start_response *s, struct str name)
     }
 }
 
-static int add_field(struct start_response *s, PyObject *field)
+/* A pair's two objects, borrowed from it, and their text, borrowed from them. */
+static int read_field(PyObject *pair, PyObject *const **items, struct field *out)
 {
-    struct str name, value;
-    PyObject *const *items;
-
-    if (PyTuple_Check(field) && PyTuple_GET_SIZE(field) == 2) {
-        items = &PyTuple_GET_ITEM(field, 0);
-    } else if (PyList_Check(field) && PyList_GET_SIZE(field) == 2) {
-        items = &PyList_GET_ITEM(field, 0); /* against the PEP, but gunicorn takes it */
+    if (PyTuple_Check(pair) && PyTuple_GET_SIZE(pair) == 2) {
+        *items = &PyTuple_GET_ITEM(pair, 0);
+    } else if (PyList_Check(pair) && PyList_GET_SIZE(pair) == 2) {
+        *items = &PyList_GET_ITEM(pair, 0); /* against the PEP, but gunicorn takes it */
     } else {
-        PyErr_Format(PyExc_TypeError, "start_response: a header must be a tuple (name, value), not %R", field);
+        PyErr_Format(PyExc_TypeError, "start_response: a header must be a tuple (name, value), not %R", pair);
         return -1;
     }
-    if (latin1(items[0], "the name of a header", NULL, &name) < 0 ||
-        latin1(items[1], "the value of header", items[0], &value) < 0) {
+    if (latin1((*items)[0], "the name of a header", NULL, &out->name) < 0) {
         return -1;
     }
-    enum response_error e = response_add(&s->x->response, name, value);
+    return latin1((*items)[1], "the value of header", (*items)[0], &out->value);
+}
+
+static int add_field(struct start_response *s, PyObject *pair)
+{
+    PyObject *const *items;
+    struct field field;
+
+    if (read_field(pair, &items, &field) < 0) {
+        return -1;
+    }
+    enum response_error e = response_add(&s->x->response, field.name, field.value);
     if (e == RESPONSE_HOP_BY_HOP) {
-        tell_hop_by_hop(s, name);
+        tell_hop_by_hop(s, field.name);
     }
     return raise_response_error(e, items[0], items[1]);
 }
@@ -213,6 +222,62 @@ static PyObject *call_start_response(PyObject *self, PyObject *const *args, size
     }
     Py_INCREF(s->write);
     return s->write;
+}
+
+static int push_hint(struct response *r, PyObject *list)
+{
+    size_t n = (size_t)PySequence_Fast_GET_SIZE(list), bad = 0;
+    struct field *fields = PyMem_New(struct field, n);
+    PyObject *const *items = NULL;
+    int status = fields ? 0 : -1;
+
+    if (!fields) {
+        PyErr_NoMemory();
+    }
+    for (size_t i = 0; status == 0 && i < n; i++) {
+        status = read_field(PySequence_Fast_GET_ITEM(list, (Py_ssize_t)i), &items, &fields[i]);
+    }
+    if (status == 0) {
+        enum response_error e = response_hint(r, fields, n, &bad);
+        PyObject *pair = n > 0 ? PySequence_Fast_GET_ITEM(list, (Py_ssize_t)bad) : Py_None;
+        status = raise_response_error(e, pair, pair);
+    }
+    PyMem_Free(fields);
+    return status;
+}
+
+/* An interim answer, which goes out at once; nothing where it comes too late, or to an HTTP/1.0 client. */
+static int hint(struct start_response *s, PyObject *headers)
+{
+    struct response *r = &s->x->response;
+    PyObject *list = PySequence_Fast(headers, "wsgi.early_hints: the headers must be a list");
+    int status = list ? 0 : -1;
+
+    if (list && !r->finished && !r->head_sent && s->x->request.minor > 0) { /* finished: it is the loop's */
+        status = push_hint(r, list);
+        if (status == 0) {
+            exchange_flush(s->x);
+        }
+    }
+    Py_XDECREF(list);
+    return status;
+}
+
+static PyObject *call_hints(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    struct start_response *s = request_of(self);
+
+    if (!s) {
+        return NULL;
+    }
+    if (PyVectorcall_NARGS(nargsf) != 1 || (kwnames && PyTuple_GET_SIZE(kwnames) > 0)) {
+        PyErr_SetString(PyExc_TypeError, "wsgi.early_hints takes 1 argument");
+        return NULL;
+    }
+    if (hint(s, args[0]) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 /* --- Body ------------------------------------------------------------------------------------------------------- */
@@ -312,7 +377,8 @@ int start_response_begin(struct start_response *s, struct start_response_shared 
     s->thread = pthread_self();
     s->called = false;
     s->body_started = false;
-    if (bind_callable(&s->callable, types->start_response, call_start_response, s) < 0) {
+    if (bind_callable(&s->callable, types->start_response, call_start_response, s) < 0 ||
+        bind_callable(&s->hints, types->hints, call_hints, s) < 0) {
         return -1;
     }
     return bind_callable(&s->write, types->write, call_write, s);
@@ -322,6 +388,7 @@ void start_response_end(struct start_response *s)
 {
     unbind_callable(&s->callable);
     unbind_callable(&s->write);
+    unbind_callable(&s->hints);
     s->x = NULL;
 }
 
@@ -329,6 +396,7 @@ void start_response_finish(struct start_response *s)
 {
     Py_CLEAR(s->callable);
     Py_CLEAR(s->write);
+    Py_CLEAR(s->hints);
 }
 
 static void dealloc(PyObject *object)
@@ -360,6 +428,13 @@ PyType_Spec start_response_spec = {
 
 PyType_Spec start_response_write_spec = {
     .name = "_cwsgi.Write",
+    .basicsize = sizeof(struct callable),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = slots,
+};
+
+PyType_Spec start_response_hints_spec = {
+    .name = "_cwsgi.EarlyHints",
     .basicsize = sizeof(struct callable),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
     .slots = slots,

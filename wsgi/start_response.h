@@ -1,5 +1,5 @@
-/* start_response.h - start_response and write, into a response. PEP 3333.
- * One struct lives in each call of the application; its two Python objects serve one request after the other, unless
+/* start_response.h - start_response, write and wsgi.early_hints, into a response. PEP 3333.
+ * One struct lives in each call of the application; its three Python objects serve one request after the other, unless
  * the application keeps them: then they are left to it, and say that the request has ended. */
 #pragma once
 
@@ -22,6 +22,7 @@ struct start_response_shared {
 
 extern PyType_Spec start_response_spec;
 extern PyType_Spec start_response_write_spec;
+extern PyType_Spec start_response_hints_spec;
 
 struct start_response {
     struct exchange *x;                   /* borrowed; NULL between requests */
@@ -31,6 +32,7 @@ struct start_response {
     bool body_started;  /* a chunk that is not empty was given: status and headers are final (PEP 3333) */
     PyObject *callable; /* owned: what the application is called with */
     PyObject *write;    /* owned: what start_response returns */
+    PyObject *hints;    /* owned: environ's wsgi.early_hints */
 };
 
 /* Zeroed before its first use. 0, or -1 with an exception. */

@@ -267,7 +267,7 @@ static enum app_result begin(struct app *a, struct exchange *x)
     if (start_response_begin(&c->start_response, &w->starting, x) < 0) {
         return failed(x);
     }
-    c->environ = environ_make(w->environ, x, c->input);
+    c->environ = environ_make(w->environ, x, c->input, c->start_response.hints);
     if (!c->environ || (w->around.pre && !(c->request = pyhooks_before_request(&w->around, c->environ)))) {
         return failed(x);
     }

@@ -182,7 +182,7 @@ static void hand_over(struct executor *base, struct exchange *x)
     struct pool *p = from_base(base);
     struct runner *r = x->runner;
 
-    if (x->response.finished || chunkq_is_empty(&x->response.queue)) {
+    if (x->response.finished || !response_has_output(&x->response)) {
         return; /* finished: it is the loop's */
     }
     p->app->detach(p->app);

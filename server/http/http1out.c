@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/base/clock.h"
 #include "server/http/exchange.h"
@@ -139,12 +140,28 @@ static int send_all(struct http1 *h)
     return result;
 }
 
+/* A copy, which does not go with the exchange when that is given up. */
+static void send_hints(struct http1 *h, struct response *r)
+{
+    struct str hints = r->hints;
+    char *copy = !r->head_sent && h->x->request.minor > 0 ? malloc(hints.len) : NULL; /* RFC 9110 15.2 */
+    r->hints = (struct str){0};
+    if (copy) { /* else the answer does without: they are hints */
+        memcpy(copy, hints.p, hints.len);
+        conn_send(h->conn, &(struct chunk){.data = copy, .len = hints.len, .fd = -1, .release = free, .owner = copy},
+                  1);
+    }
+}
+
 void http1_flush(struct exchange *x)
 {
     struct http1 *h = x->protocol;
     if (h->phase == PHASE_GONE || takeover_has_begun(h)) {
         chunkq_drop(&x->response.queue);
         return;
+    }
+    if (x->response.hints.len > 0) {
+        send_hints(h, &x->response);
     }
     bool wait = h->holding && !x->response.finished;
     int r = wait ? gather(h) : 0;

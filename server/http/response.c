@@ -111,6 +111,15 @@ static bool reserve_field(struct response *r, size_t extra)
     return true;
 }
 
+/* Returns what is behind it. */
+static char *put(char *to, struct str text)
+{
+    if (text.len > 0) {
+        memcpy(to, text.p, text.len);
+    }
+    return to + text.len;
+}
+
 enum response_error response_add(struct response *r, struct str name, struct str value)
 {
     assert(!r->head_sent);
@@ -147,12 +156,38 @@ enum response_error response_add(struct response *r, struct str name, struct str
         return RESPONSE_NO_MEMORY;
     }
     char *p = (char *)r->block.p + r->block.len; /* our own memory: str is const for its readers */
-    memcpy(p, name.p, name.len);
-    memcpy(p + name.len, ": ", 2);
-    memcpy(p + name.len + 2, value.p, value.len);
-    memcpy(p + name.len + 2 + value.len, "\r\n", 2);
+    put(put(put(put(p, name), STR(": ")), value), STR("\r\n"));
     r->block.len += extra;
     r->fields[r->n_fields++] = (struct field){{p, name.len}, {p + name.len + 2, value.len}};
+    return RESPONSE_OK;
+}
+
+enum response_error response_hint(struct response *r, const struct field *fields, size_t n, size_t *bad)
+{
+    static const char LINE[] = "HTTP/1.1 103 Early Hints\r\n";
+    size_t len = r->hints.len + sizeof(LINE) - 1 + 2;
+    assert(!r->head_sent);
+    for (size_t i = 0; i < n; i++) {
+        *bad = i;
+        if (!chars_are_token(fields[i].name)) {
+            return RESPONSE_BAD_NAME;
+        }
+        if (!chars_are_field_text(fields[i].value)) {
+            return RESPONSE_BAD_VALUE;
+        }
+        len += fields[i].name.len + fields[i].value.len + 4;
+    }
+    char *p = arena_alloc(r->arena, len);
+    if (!p) {
+        return RESPONSE_NO_MEMORY;
+    }
+    char *end = put(p, r->hints);
+    end = put(end, STR(LINE));
+    for (size_t i = 0; i < n; i++) {
+        end = put(put(put(put(end, fields[i].name), STR(": ")), fields[i].value), STR("\r\n"));
+    }
+    put(end, STR("\r\n"));
+    r->hints = (struct str){p, len};
     return RESPONSE_OK;
 }
 

@@ -33,6 +33,7 @@ struct response {
     uint64_t body_bytes;    /* accepted so far, after the cut at content_length */
     uint64_t dropped_bytes; /* what the application gave beyond content_length */
     struct chunkq queue;    /* body that the protocol has not taken yet */
+    struct str hints;       /* interim answers that it has not taken yet; in the arena */
 };
 
 enum response_error {
@@ -46,6 +47,11 @@ enum response_error {
     RESPONSE_NO_MEMORY,
 };
 
+static inline bool response_has_output(const struct response *r) /* for the protocol to take */
+{
+    return !chunkq_is_empty(&r->queue) || r->hints.len > 0;
+}
+
 void response_init(struct response *r, struct arena *arena);
 void response_finish(struct response *r); /* releases the chunks that nobody took */
 
@@ -53,6 +59,10 @@ void response_finish(struct response *r); /* releases the chunks that nobody too
  * fields; not allowed once head_sent. `status` is latin-1 "200 OK". */
 enum response_error response_start(struct response *r, struct str status);
 enum response_error response_add(struct response *r, struct str name, struct str value);
+
+/* An interim answer, 103 Early Hints (RFC 8297), for the protocol to take. Not allowed once head_sent. On failure
+ * nothing has changed, and `*bad` is which field was at fault. */
+enum response_error response_hint(struct response *r, const struct field *fields, size_t n, size_t *bad);
 
 /* The body. Takes the chunk over in every case: it is released at once when there is no body to send or its bytes
  * lie beyond content_length (and cut when they reach over it). 0 or -ENOMEM (released too). */

@@ -340,6 +340,25 @@ def errors(environ, start_response):
 # Faults of the application.
 
 
+def early_hints(environ, start_response, wait=""):
+    hint = environ["wsgi.early_hints"]
+    hint([("Link", "</a.css>; rel=preload; as=style"), ("X-More", "1")])
+    hint([["Link", "</b.css>; rel=preload; as=style"]])
+    if wait:
+        wait_for(wait)
+    for bad in [("Link", "a\r\nX: forged")], [("a b", "c")], [("Link",)], 5, [("Link", 5)]:
+        try:
+            hint(bad)
+        except Exception as e:
+            assert "\r" not in str(e)
+        else:
+            assert environ["SERVER_PROTOCOL"] == "HTTP/1.0", bad
+    start_response("200 OK", [("Content-Length", "4")])
+    yield b"do"
+    hint([("Link", "too late")])
+    yield b"ne"
+
+
 def fails(environ, start_response):
     raise RuntimeError("fails as asked")
 

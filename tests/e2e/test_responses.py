@@ -183,6 +183,27 @@ def test_file_is_closed_after_it_was_sent(site):
     wait_until(lambda: closed.exists() and "file_closing" in closed.read_text(), "the file was closed")
 
 
+# Before the answer.
+
+
+def test_early_hints(site):
+    with site.connect() as c:
+        c.send(encode("GET", "/early_hints?wait=hinted"))
+        first, second = c.head(), c.head()
+        (site.dir / "hinted").touch()
+        reply = c.reply()
+    (site.dir / "hinted").unlink()
+    assert (first.status, first.reason) == (second.status, second.reason) == (103, "Early Hints")
+    assert first.headers == [("Link", "</a.css>; rel=preload; as=style"), ("X-More", "1")]
+    assert second.headers == [("Link", "</b.css>; rel=preload; as=style")]
+    assert (reply.status, reply.interim, reply.body) == (200, [], b"done")
+
+
+def test_http_1_0_gets_no_early_hints(site):
+    reply = site.request("GET", "/early_hints", version="HTTP/1.0")
+    assert (reply.status, reply.interim, reply.body) == (200, [], b"done")
+
+
 # Lengths that are not true.
 
 

@@ -503,6 +503,27 @@ static void test_refusal_of_a_head_request_has_no_body(void **state)
     assert_true(r->content_length > 0);
 }
 
+static void test_hints_are_whole_or_not_there(void **state)
+{
+    struct response *r = response_of(state);
+    size_t bad = 9;
+    const struct field good[] = {{STR("Link"), STR("</a>")}, {STR("X-Empty"), STR("")}};
+    const struct field name[] = {{STR("Link"), STR("</b>")}, {STR("a b"), STR("x")}};
+    const struct field value[] = {{STR("Link"), STR("x\r\ny")}};
+    assert_false(response_has_output(r));
+    assert_int_equal(response_hint(r, good, 2, &bad), RESPONSE_OK);
+    assert_int_equal(response_hint(r, name, 2, &bad), RESPONSE_BAD_NAME);
+    assert_int_equal(bad, 1);
+    assert_int_equal(response_hint(r, value, 1, &bad), RESPONSE_BAD_VALUE);
+    assert_int_equal(bad, 0);
+    assert_int_equal(response_hint(r, good, 1, &bad), RESPONSE_OK);
+    assert_true(response_has_output(r));
+    static const char EXPECTED[] = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Empty: \r\n\r\n"
+                                   "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    assert_int_equal(r->hints.len, sizeof(EXPECTED) - 1);
+    assert_memory_equal(r->hints.p, EXPECTED, sizeof(EXPECTED) - 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -530,6 +551,7 @@ int main(void)
         TEST(test_refusal_is_a_page_with_its_length),
         TEST(test_refusal_replaces_what_was_there),
         TEST(test_refusal_of_a_head_request_has_no_body),
+        TEST(test_hints_are_whole_or_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
