@@ -12,6 +12,7 @@
 #include "server/base/json.h"
 #include "server/base/log.h"
 #include "server/config/value.h"
+#include "server/config/valueout.h"
 
 static const struct setting table[SETTINGS_ROWS] = {
 #define SECTION(title) {.section = (title)},

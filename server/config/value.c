@@ -1,4 +1,4 @@
-/* value.c - one setting's value: from text, to text, and in memory. */
+/* value.c - one setting's value: from text, and in memory. */
 #include "server/config/value.h"
 
 #include <assert.h>
@@ -14,19 +14,14 @@
 #include "server/base/ascii.h"
 #include "server/base/buf.h"
 #include "server/base/cwd.h"
-#include "server/base/json.h"
 #include "server/base/network.h"
 #include "server/base/processors.h"
-#include "server/base/statsd.h"
 #include "server/base/str.h"
 #include "server/config/words.h"
 
 #define SECONDS_MAX (INT_MAX / 1000) /* so that it fits an int in milliseconds, too */
 
-/* The C type of a value; several types of rows share one. */
-enum kind { KIND_TEXT, KIND_INT, KIND_SIZE, KIND_BOOL, KIND_LIST };
-
-static enum kind kind_of(const struct setting *row)
+enum value_kind value_kind(const struct setting *row)
 {
     switch (row->type) {
     case SETTING_INT:
@@ -34,17 +29,17 @@ static enum kind kind_of(const struct setting *row)
     case SETTING_SECONDS:
     case SETTING_OCTAL:
     case SETTING_BOOL_AUTO:
-        return KIND_INT;
+        return VALUE_INT;
     case SETTING_SIZE:
-        return KIND_SIZE;
+        return VALUE_SIZE;
     case SETTING_BOOL:
     case SETTING_BOOL_OFF:
-        return KIND_BOOL;
+        return VALUE_BOOL;
     case SETTING_STRINGS:
     case SETTING_CSV:
     case SETTING_ADDRESSES:
     case SETTING_PAIRS:
-        return KIND_LIST;
+        return VALUE_LIST;
     case SETTING_STR:
     case SETTING_LOGLEVEL:
     case SETTING_ENDPOINT:
@@ -55,7 +50,7 @@ static enum kind kind_of(const struct setting *row)
     case SETTING_HOOK:
         break;
     }
-    return KIND_TEXT;
+    return VALUE_TEXT;
 }
 
 /* A copy without the white space around it, or NULL when memory is short. */
@@ -386,23 +381,23 @@ static int parse_one(union value *v, const struct setting *row, const char *text
     long long number = 0;
     int r = 0;
 
-    switch (kind_of(row)) {
-    case KIND_INT:
+    switch (value_kind(row)) {
+    case VALUE_INT:
         if (row->type == SETTING_BOOL_AUTO) {
             return parse_auto(row, text, &v->number, source, error);
         }
         r = parse_number(row, text, &number, source, error);
         v->number = (int)number;
         return r;
-    case KIND_SIZE:
+    case VALUE_SIZE:
         r = parse_number(row, text, &number, source, error);
         v->size = (size_t)number;
         return r;
-    case KIND_BOOL:
+    case VALUE_BOOL:
         return parse_bool(row, text, &v->flag, source, error);
-    case KIND_TEXT:
+    case VALUE_TEXT:
         return parse_text(row, text, &v->text, source, error);
-    case KIND_LIST:
+    case VALUE_LIST:
         break;
     }
     assert(!"lists are parsed elsewhere");
@@ -413,11 +408,11 @@ int value_parse(union value *v, const struct setting *row, const char *const *te
                 enum settings_source source, struct buf *error)
 {
     *v = (union value){0};
-    enum kind kind = kind_of(row);
-    if (n == 0 && (kind == KIND_INT || kind == KIND_SIZE || row->type == SETTING_PAIRS)) {
+    enum value_kind kind = value_kind(row);
+    if (n == 0 && (kind == VALUE_INT || kind == VALUE_SIZE || row->type == SETTING_PAIRS)) {
         return value_invalid(error, row, "None", source, "it needs a value");
     }
-    if (kind == KIND_LIST) {
+    if (kind == VALUE_LIST) {
         return parse_list(row, texts, n, &v->list, source, error);
     }
     if (n > 1) {
@@ -438,9 +433,9 @@ int value_parse(union value *v, const struct setting *row, const char *const *te
 
 void value_finish(union value *v, const struct setting *row)
 {
-    if (kind_of(row) == KIND_TEXT) {
+    if (value_kind(row) == VALUE_TEXT) {
         free(v->text);
-    } else if (kind_of(row) == KIND_LIST) {
+    } else if (value_kind(row) == VALUE_LIST) {
         words_finish(&v->list);
     }
     *v = (union value){0};
@@ -449,20 +444,20 @@ void value_finish(union value *v, const struct setting *row)
 union value value_load(const void *member, const struct setting *row)
 {
     union value v = {0};
-    switch (kind_of(row)) {
-    case KIND_TEXT:
+    switch (value_kind(row)) {
+    case VALUE_TEXT:
         v.text = *(char *const *)member;
         break;
-    case KIND_INT:
+    case VALUE_INT:
         v.number = *(const int *)member;
         break;
-    case KIND_SIZE:
+    case VALUE_SIZE:
         v.size = *(const size_t *)member;
         break;
-    case KIND_BOOL:
+    case VALUE_BOOL:
         v.flag = *(const bool *)member;
         break;
-    case KIND_LIST:
+    case VALUE_LIST:
         v.list = *(const struct strings *)member;
         break;
     }
@@ -473,20 +468,20 @@ void value_store(void *member, const union value *v, const struct setting *row)
 {
     union value old = value_load(member, row);
     value_finish(&old, row);
-    switch (kind_of(row)) {
-    case KIND_TEXT:
+    switch (value_kind(row)) {
+    case VALUE_TEXT:
         *(char **)member = v->text;
         break;
-    case KIND_INT:
+    case VALUE_INT:
         *(int *)member = v->number;
         break;
-    case KIND_SIZE:
+    case VALUE_SIZE:
         *(size_t *)member = v->size;
         break;
-    case KIND_BOOL:
+    case VALUE_BOOL:
         *(bool *)member = v->flag;
         break;
-    case KIND_LIST:
+    case VALUE_LIST:
         *(struct strings *)member = v->list;
         break;
     }
@@ -494,127 +489,8 @@ void value_store(void *member, const union value *v, const struct setting *row)
 
 bool value_is_empty(const union value *v, const struct setting *row)
 {
-    if (kind_of(row) == KIND_LIST) {
+    if (value_kind(row) == VALUE_LIST) {
         return v->list.n == 0;
     }
-    return kind_of(row) == KIND_TEXT && v->text && *v->text == '\0';
-}
-
-/* Python's repr of a str. */
-static int print_repr(const char *text, size_t len, struct buf *out)
-{
-    char quote = memchr(text, '\'', len) && !memchr(text, '"', len) ? '"' : '\'';
-    int r = buf_append(out, &quote, 1);
-    for (const char *p = text; r == 0 && p < text + len; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (*p == quote || *p == '\\') {
-            r = buf_printf(out, "\\%c", *p);
-        } else if (*p == '\n' || *p == '\r' || *p == '\t') {
-            r = buf_puts(out, *p == '\n' ? "\\n" : *p == '\r' ? "\\r" : "\\t");
-        } else if (c < ' ' || c == 0x7f) {
-            r = buf_printf(out, "\\x%02x", c);
-        } else {
-            r = buf_append(out, p, 1);
-        }
-    }
-    return r == 0 ? buf_append(out, &quote, 1) : r;
-}
-
-static int print_list(const struct strings *list, struct buf *out)
-{
-    int r = buf_puts(out, "[");
-    for (size_t i = 0; r == 0 && i < list->n; i++) {
-        r = i > 0 ? buf_puts(out, ", ") : 0;
-        r = r == 0 ? print_repr(list->v[i], strlen(list->v[i]), out) : r;
-    }
-    return r == 0 ? buf_puts(out, "]") : r;
-}
-
-static int print_pairs(const struct strings *list, struct buf *out)
-{
-    int r = buf_puts(out, "{");
-    for (size_t i = 0; r == 0 && i < list->n; i++) {
-        const char *name = list->v[i], *equals = strchr(name, '=');
-        r = i > 0 ? buf_puts(out, ", ") : 0;
-        r = r == 0 ? print_repr(name, (size_t)(equals - name), out) : r;
-        r = r == 0 ? buf_puts(out, ": ") : r;
-        r = r == 0 ? print_repr(equals + 1, strlen(equals + 1), out) : r;
-    }
-    return r == 0 ? buf_puts(out, "}") : r;
-}
-
-/* ('localhost', 8125), as gunicorn keeps an address. */
-static int print_endpoint(const char *text, struct buf *out)
-{
-    const char *path = statsd_path(text);
-    if (path) {
-        return buf_puts(out, path);
-    }
-    const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
-    size_t len = colon && (!bracket || bracket < colon) ? (size_t)(colon - text) : strlen(text);
-    const char *port = text[len] ? text + len + 1 : STATSD_PORT;
-    bool v6 = bracket && *text == '[';
-    int r = buf_puts(out, "(");
-    r = r == 0 ? print_repr(text + v6, len - 2 * (size_t)v6, out) : r;
-    return r == 0 ? buf_printf(out, ", %s)", port) : r;
-}
-
-static int print_text(const struct setting *row, const char *text, struct buf *out)
-{
-    long id;
-    if (row->type == SETTING_ENDPOINT && text) {
-        return print_endpoint(text, out);
-    }
-    if (row->type == SETTING_HOOK) {
-        return buf_printf(out, "<%s()>", text);
-    }
-    if ((row->type == SETTING_USER || row->type == SETTING_GROUP) && value_id(row->type, text, &id) == 0) {
-        return buf_printf(out, "%ld", id);
-    }
-    return buf_puts(out, text ? text : "None");
-}
-
-void value_json(const union value *v, const struct setting *row, struct json *j)
-{
-    switch (kind_of(row)) {
-    case KIND_TEXT:
-        json_text(j, v->text);
-        break;
-    case KIND_INT:
-        json_int(j, v->number);
-        break;
-    case KIND_SIZE:
-        json_uint(j, v->size);
-        break;
-    case KIND_BOOL:
-        json_bool(j, v->flag);
-        break;
-    case KIND_LIST:
-        json_open(j, '[');
-        for (size_t i = 0; i < v->list.n; i++) {
-            json_text(j, v->list.v[i]);
-        }
-        json_close(j, ']');
-        break;
-    }
-}
-
-int value_print(const union value *v, const struct setting *row, struct buf *out)
-{
-    switch (kind_of(row)) {
-    case KIND_TEXT:
-        return print_text(row, v->text, out);
-    case KIND_INT:
-        if (row->type == SETTING_BOOL_AUTO) {
-            return buf_puts(out, v->number == SETTING_AUTO ? "auto" : v->number == SETTING_TRUE ? "True" : "False");
-        }
-        return buf_printf(out, "%d", v->number);
-    case KIND_SIZE:
-        return buf_printf(out, "%zu", v->size);
-    case KIND_BOOL:
-        return buf_puts(out, v->flag ? "True" : "False");
-    case KIND_LIST:
-        break;
-    }
-    return row->type == SETTING_PAIRS ? print_pairs(&v->list, out) : print_list(&v->list, out);
+    return value_kind(row) == VALUE_TEXT && v->text && *v->text == '\0';
 }

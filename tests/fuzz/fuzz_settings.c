@@ -12,6 +12,7 @@
 #include "server/config/cli.h"
 #include "server/config/settings.h"
 #include "server/config/value.h"
+#include "server/config/valueout.h"
 #include "server/config/words.h"
 #include "server/net/allow.h"
 #include "tests/fuzz/check.h"
