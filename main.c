@@ -30,6 +30,7 @@
 #include "server/process/renewal.h"
 #include "server/process/retry.h"
 #include "server/process/stackdump.h"
+#include "server/process/title.h"
 #include "server/process/worker.h"
 #include "server/process/workersignals.h"
 #include "wsgi/wsgi.h"

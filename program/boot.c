@@ -15,6 +15,7 @@
 #include "server/process/preload.h"
 #include "server/process/reload.h"
 #include "server/process/stackdump.h"
+#include "server/process/user.h"
 #include "server/process/worker.h"
 #include "wsgi/wsgi.h"
 

@@ -12,8 +12,8 @@
 #include "server/base/buf.h"
 #include "server/base/log.h"
 #include "server/process/checkup.h"
-#include "server/process/daemon.h"
 #include "server/process/preload.h"
+#include "server/process/user.h"
 #include "wsgi/wsgi.h"
 
 static int print_settings(struct program *p)

@@ -17,12 +17,12 @@
 #include "server/base/syslog.h"
 #include "server/net/tickets.h"
 #include "server/net/tls.h"
-#include "server/process/daemon.h"
 #include "server/process/logrotate.h"
 #include "server/process/pidfile.h"
 #include "server/process/renewal.h"
 #include "server/process/signals.h"
 #include "server/process/upgrade.h"
+#include "server/process/user.h"
 
 static int open_syslog(struct program *p, struct buf *error)
 {

@@ -7,7 +7,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/log.h"
-#include "server/process/daemon.h"
+#include "server/process/title.h"
 
 bool program_is_reload(const struct program *p)
 {

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/account.h"
 #include "server/base/buf.h"
 #include "server/base/clock.h"
 #include "server/base/json.h"
@@ -202,12 +203,13 @@ static int check_refused(const struct settings *s, const struct setting *row, st
 static int check_id(const struct settings *s, const char *name, const char *text, struct buf *error)
 {
     const struct setting *row = settings_find(name);
-    long id;
-    if (value_id(row->type, text, &id) == 0) {
+    bool user = row->type == SETTING_USER;
+    uid_t uid;
+    gid_t gid;
+    if (!text || (user ? account_user(text, &uid) : account_group(text, &gid)) == 0) {
         return 0;
     }
-    return value_invalid(error, row, text, source_of(s, row),
-                         row->type == SETTING_USER ? "no such user" : "no such group");
+    return value_invalid(error, row, text, source_of(s, row), user ? "no such user" : "no such group");
 }
 
 static int check_chdir(const struct settings *s, struct buf *error)

@@ -3,9 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,28 +160,6 @@ static int absolute(const char *text, char **path)
     *path = b.data;
     normalise(*path);
     return 0;
-}
-
-int value_id(enum setting_type type, const char *name, long *id)
-{
-    if (!name) {
-        *id = type == SETTING_USER ? (long)geteuid() : (long)getegid();
-        return 0;
-    }
-    if (ascii_is_digit(*name)) {
-        char *end;
-        errno = 0;
-        *id = strtol(name, &end, 10);
-        return *end == '\0' && errno == 0 && *id < UINT_MAX ? 0 : -ENOENT; /* UINT_MAX is (uid_t)-1: "no change" */
-    }
-    if (type == SETTING_USER) {
-        const struct passwd *p = getpwnam(name);
-        *id = p ? (long)p->pw_uid : -1;
-    } else {
-        const struct group *g = getgrnam(name);
-        *id = g ? (long)g->gr_gid : -1;
-    }
-    return *id >= 0 ? 0 : -ENOENT;
 }
 
 static int no_memory(struct buf *error)

@@ -30,9 +30,6 @@ bool value_is_empty(const union value *v, const struct setting *row); /* a text 
 long long value_max(const struct setting *row);                       /* the greatest number that the row allows */
 int value_choice(const struct setting *row, const char *text);        /* which of the row's "a|b|c", or -1 */
 
-/* The number of a user or group given by name or number; NULL: ours. 0 or -ENOENT. */
-int value_id(enum setting_type type, const char *name, long *id);
-
 /* Writes "Invalid value for NAME: VALUE: SENTENCE (from SOURCE)". Returns -1. */
 int value_invalid(struct buf *error, const struct setting *row, const char *value, enum settings_source source,
                   const char *sentence);

@@ -2,7 +2,9 @@
 #include "server/config/valueout.h"
 
 #include <string.h>
+#include <unistd.h>
 
+#include "server/base/account.h"
 #include "server/base/buf.h"
 #include "server/base/json.h"
 #include "server/base/statsd.h"
@@ -69,15 +71,19 @@ static int print_endpoint(const char *text, struct buf *out)
 
 static int print_text(const struct setting *row, const char *text, struct buf *out)
 {
-    long id;
     if (row->type == SETTING_ENDPOINT && text) {
         return print_endpoint(text, out);
     }
     if (row->type == SETTING_HOOK) {
         return buf_printf(out, "<%s()>", text);
     }
-    if ((row->type == SETTING_USER || row->type == SETTING_GROUP) && value_id(row->type, text, &id) == 0) {
-        return buf_printf(out, "%ld", id);
+    uid_t uid = geteuid();
+    if (row->type == SETTING_USER && (!text || account_user(text, &uid) == 0)) {
+        return buf_printf(out, "%u", uid);
+    }
+    gid_t gid = getegid();
+    if (row->type == SETTING_GROUP && (!text || account_group(text, &gid) == 0)) {
+        return buf_printf(out, "%u", gid);
     }
     return buf_puts(out, text ? text : "None");
 }

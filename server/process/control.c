@@ -18,7 +18,6 @@
 #include "server/config/settings.h"
 #include "server/net/unixpath.h"
 #include "server/process/commands.h"
-#include "server/process/daemon.h"
 #include "server/process/news.h"
 #include "server/process/pidfile.h"
 #include "server/process/reexec.h"

@@ -33,6 +33,7 @@
 #include "server/process/stackdump.h"
 #include "server/process/stapler.h"
 #include "server/process/systemd.h"
+#include "server/process/title.h"
 
 #define STACKS_US (SECOND_US / 10)    /* for a worker that has to go to say where it stands */
 #define REPORT_US (3 * SECOND_US / 2) /* for one that says so by itself, and waits for the interpreter to answer */

@@ -55,7 +55,7 @@ struct master_deps { /* all borrowed, outlive the master */
 };
 
 int master_create(struct master **out, const struct master_deps *deps); /* 0 or -errno */
-void master_destroy(struct master *m);                        /* NULL is fine */
+void master_destroy(struct master *m);                                  /* NULL is fine */
 
 /* on_starting and when_ready are called again after a reload, since the interpreter is a new one. *status: 0, 1 when a
  * hook raised, or an enum worker_exit. */

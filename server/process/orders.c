@@ -16,6 +16,7 @@
 #include "server/process/signals.h"
 #include "server/process/stackdump.h"
 #include "server/process/systemd.h"
+#include "server/process/user.h"
 
 void orders_reload(struct master *m)
 {

@@ -15,6 +15,7 @@
 #include "server/process/pidfile.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"
+#include "server/process/title.h"
 
 #define PAUSE_S 2
 #define PATIENCE_US (UINT64_C(30) * 1000000) /* for the workers: how long they may take is not known here */

@@ -18,9 +18,9 @@
 #include "server/net/ocsp.h"
 #include "server/net/staples.h"
 #include "server/net/tls.h"
-#include "server/process/daemon.h"
 #include "server/process/news.h"
 #include "server/process/renewal.h"
+#include "server/process/title.h"
 
 #define SECOND_US UINT64_C(1000000)
 #define ASK_S 10             /* a responder that takes longer does not answer */

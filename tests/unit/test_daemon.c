@@ -1,4 +1,4 @@
-/* test_daemon.c - titles, program paths, pid files, users. */
+/* test_daemon.c - titles, program paths, pid files, reports. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "server/base/buf.h"
 #include "server/process/daemon.h"
 #include "server/process/pidfile.h"
+#include "server/process/title.h"
 
 static const struct launch *launch;
 
@@ -308,26 +310,8 @@ static void test_no_pid_file_is_fine(void **state)
     assert_null(pidfile_path(NULL));
 }
 
-/* --- Users, reports ------------------------------------------------------------------------------------------------
+/* --- Reports ------------------------------------------------------------------------------------------------
  */
-
-static void test_users_are_names_or_numbers(void **state)
-{
-    (void)state;
-    uid_t uid = 1;
-    gid_t gid = 1;
-    assert_int_equal(user_find("root", &uid), 0);
-    assert_int_equal(uid, 0);
-    assert_int_equal(user_find("54321", &uid), 0);
-    assert_int_equal(uid, 54321);
-    assert_int_equal(user_find_group("root", &gid), 0);
-    assert_int_equal(gid, 0);
-    const char *const wrong[] = {"", "no such user", "-1", "4294967295", "99999999999999999999", "12x", " 5"};
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        assert_int_equal(user_find(wrong[i], &uid), -1);
-        assert_int_equal(user_find_group(wrong[i], &gid), -1);
-    }
-}
 
 static void test_report_is_told_once(void **state)
 {
@@ -376,7 +360,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_lock_ends_with_the_owner_though_children_live),
         cmocka_unit_test(test_next_image_keeps_the_locked_file),
         cmocka_unit_test(test_no_pid_file_is_fine),
-        cmocka_unit_test(test_users_are_names_or_numbers),
         cmocka_unit_test(test_report_is_told_once),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
