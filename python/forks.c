@@ -1,3 +1,4 @@
+/* forks.c - children that the application forks by itself. */
 #include "python/forks.h"
 
 #include <Python.h>

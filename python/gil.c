@@ -1,3 +1,4 @@
+/* gil.c - threads take the interpreter's lock and give it up. */
 #include "python/gil.h"
 
 #include <Python.h>

@@ -1,3 +1,4 @@
+/* interp.c - the interpreter starts and stops, and is told of forks. */
 #include "python/interp.h"
 
 #include <Python.h>

@@ -1,3 +1,4 @@
+/* library.c - the standard library: found before files of the application, loaded before workers are forked. */
 #include "python/library.h"
 
 #include <Python.h>

@@ -1,3 +1,4 @@
+/* load.c - "package.module:app" to a callable. */
 #include "python/load.h"
 
 #include <Python.h>

@@ -1,3 +1,4 @@
+/* paste.c - an application that a PasteDeploy file describes. */
 #include "python/paste.h"
 
 #include <Python.h>

@@ -1,3 +1,4 @@
+/* pyerror.c - a Python exception as a log line and an errno. */
 #include "python/pyerror.h"
 
 #include <Python.h>

@@ -1,3 +1,4 @@
+/* pyhooks.c - calls the hooks of the configuration file, and makes what they are given. */
 #include "python/pyhooks.h"
 
 #include <Python.h>

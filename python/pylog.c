@@ -1,3 +1,4 @@
+/* pylog.c - the server log, and a record of each request, by way of Python's logging. */
 #include "python/pylog.h"
 
 #include <Python.h>

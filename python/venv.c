@@ -1,3 +1,4 @@
+/* venv.c - finds the virtual environment that this process serves. */
 #include "python/venv.h"
 
 #include <errno.h>

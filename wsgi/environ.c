@@ -1,3 +1,4 @@
+/* environ.c - a request as an environ dict. */
 #include "wsgi/environ.h"
 
 #include <stdbool.h>

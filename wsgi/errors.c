@@ -1,3 +1,4 @@
+/* errors.c - wsgi.errors: a file object whose lines go to the error log. */
 #include "wsgi/errors.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* file_wrapper.c - wsgi.file_wrapper: an iterable, or a file that the response can send. */
 #include "wsgi/file_wrapper.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* input.c - wsgi.input: a file object over a request's body. */
 #include "wsgi/input.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* latin1.c - str objects of bytes: each byte becomes the character of the same number. */
 #include "wsgi/latin1.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* lend.c - body bytes lent to the server until the socket has taken them. */
 #include "wsgi/lend.h"
 
 #include "server/http/response.h"

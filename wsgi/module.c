@@ -1,3 +1,4 @@
+/* module.c - the built-in _cwsgi module: heap types and their state. */
 #include "wsgi/module.h"
 
 #include "wsgi/errors.h"

@@ -1,3 +1,4 @@
+/* start_response.c - start_response and write, into a response. */
 #include "wsgi/start_response.h"
 
 #include <stddef.h>

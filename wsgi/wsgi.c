@@ -1,3 +1,4 @@
+/* wsgi.c - runs an exchange through the application: begin, next, end. */
 #include "wsgi/wsgi.h"
 
 #include <Python.h>
