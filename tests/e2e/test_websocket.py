@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import websocket
 
 import venvs
 from harness import BOUND, environment, ours, wait_until
@@ -274,8 +275,6 @@ def count(ws):
 @pytest.mark.parametrize("way", ["plain", "tls"])
 def test_flask_sock(server, certificate, tmp_path, way):
     """The real libraries, and a real client."""
-    import simple_websocket
-
     venv = venvs.frameworks(venvs.linked_python())
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "talk.py").write_text(WITH_FLASK)
@@ -284,14 +283,14 @@ def test_flask_sock(server, certificate, tmp_path, way):
         tls=certificate if way == "tls" else None,
     )  # fmt: skip
     base = s.url("").replace("http", "ws", 1)
-    options = {"ssl_context": certificate.client} if way == "tls" else {}
+    options = {"timeout": BOUND, "sslopt": {"context": certificate.client} if way == "tls" else None}
 
     def talk(failed):
         try:
-            ws = simple_websocket.Client(f"{base}/echo", **options)
+            ws = websocket.create_connection(f"{base}/echo", **options)
             for message in "hello", b"bytes", "ä" * 100_000, b"x" * 300_000:
-                ws.send(message)
-                assert ws.receive(BOUND) == message
+                ws.send(message, websocket.ABNF.OPCODE_TEXT if isinstance(message, str) else websocket.ABNF.OPCODE_BINARY)
+                assert ws.recv() == message
             ws.close()
         except BaseException as e:  # noqa: B036
             failed.append(e)
@@ -304,10 +303,10 @@ def test_flask_sock(server, certificate, tmp_path, way):
     for t in threads:
         t.join()
     assert not failed
-    ws = simple_websocket.Client(f"{base}/count", **options)
+    ws = websocket.create_connection(f"{base}/count", **options)
     ws.send("100")
-    assert [ws.receive(BOUND) for _ in range(100)] == [str(n) for n in range(100)]
-    with pytest.raises(simple_websocket.ConnectionClosed):
-        ws.receive(BOUND)
+    assert [ws.recv() for _ in range(100)] == [str(n) for n in range(100)]
+    assert ws.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
+    ws.shutdown()
     s.wait_access(r'"GET /echo HTTP/1\.1" 101 ', 4)
     assert "ERROR" not in s.log()
