@@ -32,8 +32,8 @@ struct pyhooks_around {
 int pyhooks_around(struct pyhooks_around *a);
 void pyhooks_around_finish(struct pyhooks_around *a);
 
-/* `env`, an environ dict, stands for the request. What the hook saw, a new reference for pyhooks_after_request, or NULL
- * with the hook's exception: gunicorn then answers 500. */
+/* `env`, an environ dict, stands for the request; what the hook changes in that is changed in env. What the hook saw, a
+ * new reference for pyhooks_after_request, or NULL with the hook's exception: gunicorn then answers 500. */
 struct _object *pyhooks_before_request(const struct pyhooks_around *a, struct _object *env);
 /* args: a tuple of what pyhooks_before_request gave, or None; environ; status: str; headers: list of (name, value);
  * bytes of the body; its Content-Length or None. NULL: it could not be made. A hook that raises is logged. */

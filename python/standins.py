@@ -7,6 +7,8 @@ import sys
 import traceback
 from types import SimpleNamespace
 
+SCRIPT_NAME = "SCRIPT_NAME"
+
 
 class Log:
     """gunicorn's logger."""
@@ -226,6 +228,8 @@ class Request:
         self.method = environ["REQUEST_METHOD"]
         self.uri = environ["RAW_URI"]
         self.path = self.uri.partition("?")[0]
+        if self.path[:1] not in "/*":
+            self.path = "/" + self.path.partition("://")[2].partition("/")[2]
         self.query = environ["QUERY_STRING"]
         self.fragment = ""
         self.scheme = environ["wsgi.url_scheme"]
@@ -235,9 +239,65 @@ class Request:
         self.body = environ["wsgi.input"]
         self.trailers = []
         self.headers = [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key[:5] == "HTTP_"]
+        if mounted_by_header(environ):
+            self.headers = [(SCRIPT_NAME if name == "SCRIPT-NAME" else name, v) for name, v in self.headers]
         for key in "CONTENT_TYPE", "CONTENT_LENGTH":
             if key in environ:
                 self.headers.append((key.replace("_", "-"), environ[key]))
+
+    def facts(self):
+        """What the environ says of the request, to see whether a hook has changed it."""
+        return self.method, self.uri, self.path, self.query, self.scheme, self.version, self.body, list(self.headers)
+
+    def write_to(self, environ, old_path):
+        """gunicorn makes the environ after the hook: what the hook leaves is what the application gets."""
+        script = os.environ.get(SCRIPT_NAME, "") if mounted_by_header(environ) else environ[SCRIPT_NAME]
+        for key in [key for key in environ if key[:5] == "HTTP_" or key in ("CONTENT_TYPE", "CONTENT_LENGTH")]:
+            del environ[key]
+        for name, value in self.headers:
+            key = name.replace("-", "_")
+            if name in ("CONTENT-TYPE", "CONTENT-LENGTH"):
+                environ[key] = value
+                continue
+            if name == SCRIPT_NAME:
+                script = value
+            key = "HTTP_" + key
+            environ[key] = "%s,%s" % (environ[key], value) if key in environ else value
+        environ["REQUEST_METHOD"] = self.method
+        environ["RAW_URI"] = self.uri
+        environ["QUERY_STRING"] = self.query
+        environ["SERVER_PROTOCOL"] = "HTTP/" + ".".join(map(str, self.version))
+        environ["wsgi.input"] = self.body
+        if (self.path, script) != (old_path, environ[SCRIPT_NAME]):
+            environ["PATH_INFO"] = path_below(script, self.path)
+            environ[SCRIPT_NAME] = script
+        put_scheme(environ, self.scheme)
+
+
+def mounted_by_header(environ):
+    """Has a front end set SCRIPT_NAME? Its header is the only one that keeps its underscore."""
+    return environ.get("HTTP_SCRIPT_NAME") == environ[SCRIPT_NAME]
+
+
+def path_below(script, path):
+    if not path.startswith(script):
+        raise ValueError("the path %r does not start with SCRIPT_NAME, %r" % (path, script))
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(path[len(script) :]).decode("latin-1")
+
+
+def put_scheme(environ, scheme):
+    environ["wsgi.url_scheme"] = scheme
+    environ.pop("HTTPS", None)
+    if scheme == "https":
+        environ["HTTPS"] = "on"
+    if "REMOTE_PORT" not in environ:  # a unix socket, which has neither name nor port: see environ.c
+        name, colon, port = environ.get("HTTP_HOST", "").rpartition(":")
+        if not colon or "]" in port:
+            name, port = environ.get("HTTP_HOST"), None
+        environ["SERVER_NAME"] = name or "localhost"
+        environ["SERVER_PORT"] = port or ("443" if scheme == "https" else "80")
 
 
 class Response:
@@ -359,7 +419,10 @@ def await_abort():
 def pre_request(hook):
     def call(environ):
         request = Request(environ)
+        before, path = request.facts(), request.path
         hook(worker, request)
+        if request.facts() != before:
+            request.write_to(environ, path)
         return request
 
     return call
