@@ -12,10 +12,8 @@ import socket
 import sys
 import time
 
-from _cwsgi_hooks import Request, Response, server
+from _cwsgi_hooks import LogFacts, Request, Response, server
 
-FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
-DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 METHODS = {level: name for name, level in LEVELS.items()}
 
@@ -36,7 +34,7 @@ def defaults():
         "root": {"level": "INFO", "handlers": ["console"]},
         "loggers": loggers,
         "handlers": {"console": to_stream("stdout"), "error_console": to_stream("stderr")},
-        "formatters": {"generic": {"format": FORMAT, "datefmt": DATE_FORMAT, "class": "logging.Formatter"}},
+        "formatters": {"generic": {"class": "logging.Formatter", "format": Logger.error_fmt, "datefmt": Logger.datefmt}},
     }
 
 
@@ -50,7 +48,7 @@ class Atoms(dict):
         return self.get(name.lower() if name.startswith("{") else name, "-")
 
 
-class Logger:
+class Logger(LogFacts):
     """gunicorn's, as far as configurations of logging meet it."""
 
     def __init__(self, cfg):
@@ -61,9 +59,9 @@ class Logger:
         self.error_log.propagate = self.access_log.propagate = False
         self.error_log.setLevel(self.loglevel)
         self.access_log.setLevel(logging.INFO)
-        self.add(self.error_log, cfg.errorlog, logging.Formatter(FORMAT, DATE_FORMAT), sys.stderr)
+        self.add(self.error_log, cfg.errorlog, logging.Formatter(self.error_fmt, self.datefmt), sys.stderr)
         if cfg.accesslog:
-            self.add(self.access_log, cfg.accesslog, logging.Formatter("%(message)s"), sys.stdout)
+            self.add(self.access_log, cfg.accesslog, logging.Formatter(self.access_fmt), sys.stdout)
         if cfg.syslog:
             self.add_all_syslog()
         if cfg.logconfig_dict:
@@ -156,18 +154,6 @@ class Logger:
     def access(self, resp, req, environ, request_time):
         self.access_log.info(self.cfg.access_log_format, Atoms(self.atoms(resp, req, environ, request_time)))
 
-    def reopen_files(self):
-        for name in (None, *logging.root.manager.loggerDict):
-            for handler in logging.getLogger(name).handlers:
-                if isinstance(handler, logging.FileHandler):
-                    handler.acquire()
-                    try:
-                        if handler.stream:
-                            handler.close()
-                            handler.stream = handler._open()
-                    finally:
-                        handler.release()
-
 
 class Adopted(Logger):
     """On the loggers as the configuration file, or the application, has left them."""
@@ -216,8 +202,9 @@ def exception(level, title, value):
 
 def access(request, environ, status, headers, sent, length, us):
     """The application has answered."""
-    response = Response(status, headers, sent, length)
-    logger.access(response, request or Request(environ), environ, datetime.timedelta(microseconds=us))
+    request = request or Request(environ)
+    response = Response(request, status, headers, sent, length)
+    logger.access(response, request, environ, datetime.timedelta(microseconds=us))
 
 
 def refused(line):

@@ -4,13 +4,38 @@ arguments. Runs as the module _cwsgi_hooks, made when there is a hook to call; p
 
 import os
 import sys
+import time
 import traceback
 from types import SimpleNamespace
 
 SCRIPT_NAME = "SCRIPT_NAME"
 
 
-class Log:
+class LogFacts:
+    """What gunicorn's logger has to show beside its methods; the handlers are lists that it does not fill either."""
+
+    error_fmt = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
+    datefmt = "[%Y-%m-%d %H:%M:%S %z]"
+    access_fmt = "%(message)s"
+    error_handlers, access_handlers = [], []
+    logfile = None
+
+    def reopen_files(self):
+        """Those of Python's logging. The server's own are reopened by USR1."""
+        logging = sys.modules.get("logging")
+        for name in (None, *logging.root.manager.loggerDict) if logging else ():
+            for handler in logging.getLogger(name).handlers:
+                if isinstance(handler, logging.FileHandler):
+                    handler.acquire()
+                    try:
+                        if handler.stream:
+                            handler.close()
+                            handler.stream = handler._open()
+                    finally:
+                        handler.release()
+
+
+class Log(LogFacts):
     """gunicorn's logger."""
 
     LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -94,6 +119,12 @@ class Config(SimpleNamespace):
         self.user = self.uid = self._number(self.user, os.geteuid(), "pwd", "getpwnam")
         self.group = self.gid = self._number(self.group, os.getegid(), "grp", "getgrnam")
         self.statsd_host = self.statsd_host and address_of(self.statsd_host, 8125)
+
+    def set(self, name, value):
+        """For those who ask this object afterwards: the server has read its settings."""
+        if name not in settings:  # noqa: F821
+            raise AttributeError("No configuration setting for: %s" % name)
+        setattr(self, name, value)
 
     @property
     def settings(self):
@@ -181,6 +212,8 @@ class Server:
     master_name = "Master"
     master_pid = reexec_pid = 0
     worker_age = 0
+    pidfile = None
+    systemd = False
 
     def __init__(self, cfg):
         self.cfg = cfg
@@ -195,11 +228,23 @@ class Server:
         self.LISTENERS = []
 
 
+class Heartbeat:
+    """gunicorn's file that a worker touches to show that it lives. The server sees by itself which worker hangs."""
+
+    def notify(self):
+        pass
+
+    def last_update(self):
+        return time.monotonic()
+
+
 class Worker:
     pid = "[booting]"
     alive = True
     booted = aborted = False
     nr = 0
+    tmp = Heartbeat()
+    reloader = None
 
     def __init__(self, age):
         self.age = age
@@ -208,6 +253,7 @@ class Worker:
         self.app = server.app
         self.ppid = server.pid
         self.timeout = server.timeout / 2
+        self.max_requests = server.cfg.max_requests or sys.maxsize
         self.sockets = server.LISTENERS
 
     @property
@@ -224,7 +270,11 @@ class Worker:
 class Request:
     """Made of the environ, which a hook may have for itself as well."""
 
+    must_close = False
+    req_number = 1  # which one of its connection it is, the server keeps to itself
+
     def __init__(self, environ):
+        self.cfg = server.cfg
         self.method = environ["REQUEST_METHOD"]
         self.uri = environ["RAW_URI"]
         self.path = self.uri.partition("?")[0]
@@ -238,12 +288,21 @@ class Request:
         self.peer_addr = self.remote_addr
         self.body = environ["wsgi.input"]
         self.trailers = []
+        self.proxy_protocol_info = proxied(environ)
         self.headers = [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key[:5] == "HTTP_"]
         if mounted_by_header(environ):
             self.headers = [(SCRIPT_NAME if name == "SCRIPT-NAME" else name, v) for name, v in self.headers]
         for key in "CONTENT_TYPE", "CONTENT_LENGTH":
             if key in environ:
                 self.headers.append((key.replace("_", "-"), environ[key]))
+
+    def force_close(self):
+        self.must_close = True
+
+    def should_close(self):
+        """Does the client want the connection closed after the answer?"""
+        wish = next((value.lower().strip(" \t") for name, value in self.headers if name == "CONNECTION"), "")
+        return self.must_close or wish == "close" or (wish != "keep-alive" and self.version <= (1, 0))
 
     def facts(self):
         """What the environ says of the request, to see whether a hook has changed it."""
@@ -279,6 +338,18 @@ def mounted_by_header(environ):
     return environ.get("HTTP_SCRIPT_NAME") == environ[SCRIPT_NAME]
 
 
+def proxied(environ):
+    """What a PROXY header has said. One without addresses leaves those of the front end."""
+    if "PROXY_PROTOCOL" not in environ:
+        return None
+    info = {"proxy_protocol": environ["PROXY_PROTOCOL"]}
+    known = "PROXY_ADDR" in environ
+    for key, name in ("client", "REMOTE"), ("proxy", "PROXY"):
+        info[key + "_addr"] = environ[name + "_ADDR"] if known else None
+        info[key + "_port"] = int(environ[name + "_PORT"]) if known else None
+    return info
+
+
 def path_below(script, path):
     if not path.startswith(script):
         raise ValueError("the path %r does not start with SCRIPT_NAME, %r" % (path, script))
@@ -301,13 +372,22 @@ def put_scheme(environ, scheme):
 
 
 class Response:
-    def __init__(self, status, headers, sent, length):
+    version = "cwsgi"
+
+    def __init__(self, request, status, headers, sent, length):
+        self.req = request
+        self.cfg = server.cfg
         self.status = status
         self.status_code = int(status[:3] or 500)
         self.headers = headers
         self.headers_sent = bool(status)
         self.sent = sent
         self.response_length = length
+        self.bodiless = request.method == "HEAD" or self.status_code in (204, 304)
+        self.chunked = length is None and not self.bodiless and (1, 0) < request.version < (2, 0)
+
+    def should_close(self):
+        return self.req.should_close() or (self.response_length is None and not self.chunked and not self.bodiless)
 
 
 server = Server(Config(**settings))  # noqa: F821
@@ -435,6 +515,7 @@ def post_request(hook):
 
     def call(request, environ, *response):
         worker.nr += 1
-        hook(*(worker, request or Request(environ), environ, Response(*response))[:count])
+        request = request or Request(environ)
+        hook(*(worker, request, environ, Response(request, *response))[:count])
 
     return call

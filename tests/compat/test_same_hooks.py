@@ -183,3 +183,73 @@ def test_reload(seen):
         "when_ready", "pre_fork", "child_exit", "child_exit", "on_exit",
     ]  # fmt: skip
     must_be_documented(["on_starting, when_ready after HUP"])
+
+
+# Every fact that a published hook may ask for, as text.
+FACTS = """
+import os, sys, time
+
+def note(name, *facts):
+    with open(os.path.join(FOLDER, "hooks.txt"), "a") as f:
+        f.write(f"{os.getpid()} {' '.join(map(str, (name, *facts)))}\\n")
+
+FOLDER = os.getcwd()
+
+def on_starting(server):
+    note("server", server.pidfile, server.systemd)
+    server.cfg.set("timeout", 77)
+    note("cfg", server.cfg.timeout, server.cfg.settings["timeout"].get())
+    try:
+        server.cfg.set("nonsense", 1)
+    except AttributeError as e:
+        note("cfg", e)
+    log = server.log
+    note("log", log.error_handlers, log.access_handlers, log.logfile, log.reopen_files())
+    note("log", log.access_fmt, log.error_fmt, log.datefmt)
+
+def post_fork(server, worker):
+    worker.tmp.notify()
+    age = time.monotonic() - worker.tmp.last_update()
+    note("worker", worker.max_requests == sys.maxsize or worker.max_requests, worker.reloader, -1 < age < 60)
+
+def pre_request(worker, req):
+    note("req", req.should_close(), req.must_close, req.req_number, req.trailers, req.cfg is worker.cfg)
+    note("proxy", req.proxy_protocol_info and sorted(req.proxy_protocol_info.items()))
+    if req.path == "/hello/force":
+        req.force_close()
+        note("force_close", req.should_close(), req.must_close)
+
+def post_request(worker, req, environ, resp):
+    note("resp", resp.req is req, resp.should_close(), resp.chunked, resp.cfg is worker.cfg, type(resp.version))
+"""
+ASKED = [
+    (b"", "1.1", "GET", "/hello"),
+    (b"", "1.1", "GET", "/hello", "Connection: close"),
+    (b"", "1.0", "GET", "/hello", "Connection: keep-alive"),
+    (b"", "1.1", "GET", "/pieces"),
+    (b"", "1.0", "GET", "/pieces"),
+    (b"", "1.1", "GET", "/status?line=204+No+Content"),
+    (b"", "1.1", "GET", "/hello/force"),
+    (b"", "1.1", "HEAD", "/hello"),
+    (b"PROXY TCP4 192.0.2.1 198.51.100.1 1234 443\r\n", "1.1", "GET", "/hello"),
+]
+
+
+@pytest.mark.parametrize("limit", [[], ["--max-requests", "1000"]])
+def test_attributes(both, limit):
+    def scenario(side):
+        # More than one thread: gunicorn's sync worker always closes.
+        s = side.server("probe:app", "--threads", "2", "--proxy-protocol", "auto", *limit, config=FACTS)
+        notes = Notes(s)
+        wait_until_told(s.workers(1))
+        for n, (proxy, version, method, path, *fields) in enumerate(ASKED):
+            with s.connect() as c:
+                c.send(proxy)
+                assert c.request(method, path, fields, version="HTTP/" + version).status in (200, 204)
+            notes.wait("resp", n + 1)  # on another thread than the next request's notes
+        s.stop()
+        return {"master": notes.master(), "workers": notes.workers()}
+
+    seen = both(scenario)
+    same(seen)
+    assert "force_close True True" in seen.cwsgi["workers"][0]
