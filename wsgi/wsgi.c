@@ -311,25 +311,50 @@ static void close_iterable(struct wsgi *w, struct call *c, const struct exchange
     Py_XDECREF(r);
 }
 
+static int append_field(PyObject *headers, PyObject *name, PyObject *value)
+{
+    PyObject *pair = name && value ? PyTuple_Pack(2, name, value) : NULL;
+    int r = pair ? PyList_Append(headers, pair) : -1;
+
+    Py_XDECREF(pair);
+    Py_XDECREF(value);
+    Py_XDECREF(name);
+    return r;
+}
+
+/* The answer's fields, as a list of pairs. The protocol keeps its length as a number and writes it by itself, but not
+ * with 204: RFC 9110 8.6. */
+static PyObject *headers_of(const struct response *r)
+{
+    PyObject *headers = PyList_New(0);
+    bool ok = headers != NULL;
+
+    for (size_t i = 0; ok && i < r->n_fields; i++) {
+        ok = append_field(headers, latin1_new(r->fields[i].name), latin1_new(r->fields[i].value)) == 0;
+    }
+    if (ok && r->content_length >= 0 && r->status != 204) {
+        PyObject *length = latin1_number((uint64_t)r->content_length);
+        ok = append_field(headers, latin1_new(STR("Content-Length")), length) == 0;
+    }
+    if (!ok) {
+        Py_CLEAR(headers);
+    }
+    return headers;
+}
+
 /* What a hook and a logger are told of an answered request (pyhooks.h). A new reference to a tuple, or NULL with an
  * exception. */
 static PyObject *answered(struct call *c, const struct response *r)
 {
     PyObject *status = latin1_new(r->status_line);
-    PyObject *headers = PyList_New(0);
-    bool ok = status && headers;
-
-    for (size_t i = 0; ok && i < r->n_fields; i++) {
-        PyObject *pair = Py_BuildValue("(NN)", latin1_new(r->fields[i].name), latin1_new(r->fields[i].value));
-        ok = pair && PyList_Append(headers, pair) == 0;
-        Py_XDECREF(pair);
-    }
+    PyObject *headers = status ? headers_of(r) : NULL;
     PyObject *length = r->content_length < 0 ? Py_None : NULL;
     Py_XINCREF(length);
     length = length ? length : PyLong_FromLongLong(r->content_length);
-    PyObject *args = ok && length ? Py_BuildValue("(OOOOKO)", c->request ? c->request : Py_None, c->environ, status,
-                                                  headers, (unsigned long long)r->body_bytes, length)
-                                  : NULL;
+    PyObject *args = status && headers && length
+                         ? Py_BuildValue("(OOOOKO)", c->request ? c->request : Py_None, c->environ, status, headers,
+                                         (unsigned long long)r->body_bytes, length)
+                         : NULL;
     Py_XDECREF(length);
     Py_XDECREF(headers);
     Py_XDECREF(status);

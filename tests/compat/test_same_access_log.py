@@ -90,6 +90,38 @@ def test_every_atom(logged):
     assert seen_atoms == set(purpose), "they do not differ any more"
 
 
+TOLD = """
+access_log_format = "%(s)s %({content-length}o)s %({content-type}o)s"
+logconfig_dict = {
+    "version": 1,
+    "root": {"level": "ERROR", "handlers": ["file"]},
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": "records.txt"}},
+    "loggers": {"gunicorn.access": {"level": "INFO", "handlers": ["file"], "propagate": False}},
+}
+
+def post_request(worker, req, environ, resp):
+    with open("hooks.txt", "a") as f:
+        print(resp.status_code, sorted(resp.headers), file=f)
+"""
+
+
+def test_length_that_a_logger_of_python_and_a_hook_are_told(both):
+    paths = ["/hello", "/cookies", "/declared?length=2&body=ok", "/pieces"]
+
+    def scenario(side):
+        s = side.server("probe:app", config=TOLD)
+        for path in paths:
+            assert s.get(path).status == 200
+        assert s.request("HEAD", "/hello").status == 200
+        s.stop()
+        return {name: (side.folder / name).read_text().splitlines() for name in ("records.txt", "hooks.txt")}
+
+    seen = both(scenario)
+    same(seen)
+    assert seen.cwsgi["records.txt"][0] == "200 13 text/plain"
+    assert "('Content-Length', '13')" in seen.cwsgi["hooks.txt"][0]
+
+
 USER_APP = """
 class Odd:
     def __str__(self):
