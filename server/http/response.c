@@ -120,10 +120,24 @@ static char *put(char *to, struct str text)
     return to + text.len;
 }
 
+/* RFC 9110 5.5: white space around a value is no part of it. */
+static struct str trimmed(struct str s)
+{
+    while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
+        s.p++;
+        s.len--;
+    }
+    while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t')) {
+        s.len--;
+    }
+    return s;
+}
+
 enum response_error response_add(struct response *r, struct str name, struct str value)
 {
     assert(!r->head_sent);
     enum header_id id = header_lookup(name);
+    value = trimmed(value);
     switch (id) {
     case HEADER_DATE:
     case HEADER_SERVER:

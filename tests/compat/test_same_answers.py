@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sides import must_be_documented
+from sides import must_be_documented, same
 
 LONG = b"a" * 9000
 
@@ -70,3 +70,21 @@ def test_otherwise_on_purpose(answers, case):
     data, name, *statuses = OTHERWISE[case]
     assert [status for status, _, _ in answers(data)] == statuses
     must_be_documented([name])
+
+
+PADDED = """
+def app(environ, start_response):
+    fields = [("Content-Type", " text/plain\\t"), ("Content-Length", " 2 "), ("X-Pad", "\\t a  b "), ("X-Blank", "  ")]
+    start_response("200 OK", fields)
+    return [b"ok"]
+"""
+
+
+def test_blanks_around_values_are_not_sent(both):
+    def scenario(side):
+        (side.folder / "padded.py").write_text(PADDED)
+        reply = side.server("padded:app").get("/")
+        lines = reply.head.decode("latin-1").split("\r\n")
+        return {"fields": sorted(line for line in lines if line.startswith(("Content-", "X-"))), "body": reply.body}
+
+    same(both(scenario))

@@ -154,6 +154,20 @@ static void test_headers_are_kept_as_they_go_out(void **state)
     is_str(r->fields[2].value, "b=2");
 }
 
+static void test_blanks_around_a_value_are_no_part_of_it(void **state)
+{
+    struct response *r = response_of(state);
+    start(r, "200 OK");
+    assert_int_equal(add(r, "A", " \tb  c\t "), RESPONSE_OK);
+    assert_int_equal(add(r, "Blank", " \t "), RESPONSE_OK);
+    assert_int_equal(add(r, "Content-Length", " 2\t"), RESPONSE_OK);
+    assert_int_equal(add(r, "Broken", "x\r\n "), RESPONSE_BAD_VALUE);
+    assert_int_equal(add(r, "Broken", "\nx"), RESPONSE_BAD_VALUE);
+    is_str(r->block, "A: b  c\r\nBlank: \r\n");
+    is_str(r->fields[0].value, "b  c");
+    assert_int_equal(r->content_length, 2);
+}
+
 static void test_many_and_long_headers_keep_their_text(void **state)
 {
     struct response *r = response_of(state);
@@ -228,7 +242,7 @@ static void test_hop_by_hop_headers_are_the_servers(void **state)
 static void test_content_length_is_one_plain_number(void **state)
 {
     struct response *r = response_of(state);
-    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "1,1", "1.0", "0x1", "one", "9999999999999999999"};
+    static const char *const bad[] = {"", "-1", "+1", "1 1", " ", "1,1", "1.0", "0x1", "one", "9999999999999999999"};
     start(r, "200 OK");
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(add(r, "Content-Length", bad[i]), RESPONSE_BAD_LENGTH);
@@ -531,6 +545,7 @@ int main(void)
         TEST(test_status_is_three_digits_and_a_reason),
         TEST(test_bad_status_changes_nothing),
         TEST(test_headers_are_kept_as_they_go_out),
+        TEST(test_blanks_around_a_value_are_no_part_of_it),
         TEST(test_many_and_long_headers_keep_their_text),
         TEST(test_bad_names_and_values_are_refused),
         TEST(test_hop_by_hop_headers_are_the_servers),
