@@ -193,6 +193,14 @@ static int by_age(const void *a, const void *b)
     return order ? order : strcmp(p->cert_path, q->cert_path);
 }
 
+/* Who deletes a certificate on purpose wants another valid one to serve, be it older. */
+static int by_rank(const void *a, const void *b)
+{
+    const struct certpair *p = a, *q = b;
+    int order = compare(p->gone, q->gone);
+    return order ? order : by_age(a, b);
+}
+
 /* It has signed another one: who makes certificates at home may keep the authority's beside them. */
 static bool is_no_authority(const struct loading *l, const struct certpair *p)
 {
@@ -257,49 +265,95 @@ static time_t next_change(const struct loading *l)
     return next;
 }
 
-/* Is the file still one of a pair's? Then what it held before was replaced on purpose. */
-static bool is_replaced(const struct loading *l, const struct certpair *old)
+/* The certificate's file; NULL: it is not there. */
+static const struct certfile *find_file(const struct loading *l, const char *path)
 {
-    for (size_t i = 0; i < l->n_pairs; i++) {
-        if (X509_cmp(l->pairs[i].cert, old->cert) == 0 || strcmp(l->pairs[i].cert_path, old->cert_path) == 0) {
+    for (size_t i = 0; i < l->certs.files.n; i++) {
+        if (strcmp(l->certs.files.list[i].path, path) == 0) {
+            return &l->certs.files.list[i];
+        }
+    }
+    return NULL;
+}
+
+/* It is in the files as well, or its file holds another one that is valid: then it was replaced on purpose. */
+static bool is_replaced(const struct loading *l, size_t n_read, const struct certpair *old)
+{
+    for (size_t i = 0; i < n_read; i++) {
+        const struct certpair *p = &l->pairs[i];
+        if (X509_cmp(p->cert, old->cert) == 0 ||
+            (strcmp(p->cert_path, old->cert_path) == 0 && certpair_is_valid(p, l->now))) {
             return true;
         }
     }
     return false;
 }
 
-/* What serves now and is not in the files any more, behind what is. */
-static int keep_old(struct loading *l, const struct certs *before)
+static bool covers(const char *name, const char *host)
 {
-    size_t n = l->certs.files.n == 1 && l->certs.files.list[0].given ? 0 : certs_count(before), fresh = l->n_pairs;
-    struct certpair *more = reallocarray(l->pairs, fresh + n + 1, sizeof(*more));
+    const char *dot = strchr(host, '.');
+    return strcmp(name, host) == 0 || (*name == '*' && dot && strcmp(name + 1, dot) == 0);
+}
+
+/* Without it, one of its names might fall to a pair that every client refuses. */
+static bool is_needed(const struct loading *l, size_t n_read, const struct certpair *old)
+{
+    for (size_t i = 0; i < n_read; i++) {
+        const struct certpair *p = &l->pairs[i];
+        for (size_t k = 0; k < p->n_names && !certpair_is_valid(p, l->now); k++) {
+            for (size_t m = 0; m < old->n_names; m++) {
+                if (covers(p->names[k], old->names[m])) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_any_valid(const struct loading *l)
+{
+    bool any = false;
+    for (size_t i = 0; i < l->n_pairs && !any; i++) {
+        any = certpair_is_valid(&l->pairs[i], l->now);
+    }
+    return any;
+}
+
+/* What serves now and is not in the files any more. It joins before the choice: a half-written file must not bring an
+ * expired or an older pair back that lies beside it. */
+static int join_old(struct loading *l, const struct certs *before)
+{
+    bool done = l->certs.files.n == 1 && l->certs.files.list[0].given && is_any_valid(l);
+    size_t n = done ? 0 : certs_count(before), n_read = l->n_pairs;
+    struct certpair *more = reallocarray(l->pairs, n_read + n + 1, sizeof(*more));
     if (!more) {
         return fail(l);
     }
     l->pairs = more;
-    size_t end = fresh;
     for (size_t i = 0; i < n; i++) {
         const struct certpair *old = certs_pair(before, i);
-        if (certpair_is_valid(old, l->now) && !is_replaced(l, old)) {
-            if (certpair_copy(&more[end], old) < 0) {
-                return fail(l);
-            }
-            more[end++].kept = true;
-            l->n_pairs = end;
+        bool gone = !find_file(l, old->cert_path);
+        if (!certpair_is_valid(old, l->now) || is_replaced(l, n_read, old) || weakness(l, old) ||
+            (gone && l->from->forget && !is_needed(l, n_read, old))) {
+            continue;
         }
+        struct certpair *p = &more[l->n_pairs];
+        if (certpair_copy(p, old) < 0) {
+            return fail(l);
+        }
+        p->kept = true;
+        p->gone = gone;
+        l->n_pairs++;
     }
     return 0;
 }
 
 static const struct pemfile *file_of(const struct loading *l, const struct certpair *p, bool *given)
 {
-    for (size_t i = 0; i < l->certs.files.n; i++) {
-        if (strcmp(l->certs.files.list[i].path, p->cert_path) == 0) {
-            *given = l->certs.files.list[i].given;
-            return &l->certs.read[i];
-        }
-    }
-    return NULL;
+    const struct certfile *file = find_file(l, p->cert_path);
+    *given = file && file->given;
+    return file ? &l->certs.read[file - l->certs.files.list] : NULL;
 }
 
 static int complete_chains(struct loading *l)
@@ -378,8 +432,12 @@ static void warn_of_chain(struct loading *l, const struct certpair *p)
 
 static void warn_of_pair(struct loading *l, const struct certpair *p)
 {
-    if (p->kept) {
-        cert_say(l->warnings, "The certificate in ", p->cert_path, " is not there any more, nor another one for ");
+    if (p->kept && !p->gone) {
+        cert_say(l->warnings, "What is in ", p->cert_path, " now, or its private key, cannot serve ");
+        cert_say(l->warnings, "", p->names[0], ": the one in memory goes on serving\n");
+    } else if (p->kept) {
+        cert_say(l->warnings, "The certificate in ", p->cert_path,
+                 " is not there any more, nor another valid one for ");
         cert_say(l->warnings, "", p->names[0], ": the one in memory goes on serving\n");
     } else if (l->now >= p->not_after) {
         cert_say(l->warnings, "The certificate in ", p->cert_path, " has expired: clients will refuse it\n");
@@ -438,16 +496,17 @@ static int warn(struct loading *l, const struct certs *certs)
 
 static int choose(struct loading *l, struct certloaded *out, const struct certs *before)
 {
-    time_t next = next_change(l);
+    if (before && join_old(l, before) < 0) {
+        return -1;
+    }
+    out->next = next_change(l); /* also of those that do not serve yet */
     if (prefer(l, is_no_authority) < 0 || prefer(l, has_name) < 0 || prefer(l, is_valid) < 0) {
         return -1;
     }
-    qsort(l->pairs, l->n_pairs, sizeof(*l->pairs), by_age);
-    if (complete_chains(l) < 0 || (before && keep_old(l, before) < 0)) {
+    qsort(l->pairs, l->n_pairs, sizeof(*l->pairs), by_rank);
+    if (complete_chains(l) < 0) {
         return -1;
     }
-    out->next = next_change(l); /* now with those from memory */
-    out->next = next > 0 && (out->next == 0 || next < out->next) ? next : out->next;
     size_t newest = 0;
     for (size_t i = 1; i < l->n_pairs; i++) {
         newest = by_age(&l->pairs[i], &l->pairs[newest]) < 0 ? i : newest;

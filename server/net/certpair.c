@@ -145,6 +145,7 @@ int certpair_copy(struct certpair *to, const struct certpair *from)
     }
     to->modified = from->modified;
     to->kept = from->kept;
+    to->gone = from->gone;
     if (from->chain && !(to->chain = X509_chain_up_ref(from->chain))) {
         certpair_finish(to);
         return -ENOMEM;

@@ -20,6 +20,7 @@ struct certpair {
     struct timespec modified; /* of the certificate's file */
     int type;                 /* of the key: EVP_PKEY_RSA, EVP_PKEY_EC, ...; of each a host may have one */
     bool kept;                /* it is in memory only: its files are gone, or not what they were */
+    bool gone;                /* kept, and the certificate's file is not there any more: somebody may have meant it */
 };
 
 /* Takes no more than references to certificate and key. 0 or -ENOMEM, and then there is nothing to finish. */

@@ -379,12 +379,15 @@ static int open_bulletin(struct renewal *r, int *fd, struct certs **before)
     return 0;
 }
 
-/* The first store: from the files, or when they are bad, what the image before us served (taken over). */
+/* The first store: from the files, or when they are bad, what the image before us served (taken over). Of that, what
+ * was deleted is forgotten, but what lies there half-written must not bring an expired pair back. */
 static int load_first(struct renewal *r, struct certs *before, struct buf *error)
 {
     struct buf warnings = {0};
     r->print = certload_print(&r->from);
-    int result = certload(&r->loaded, &r->from, NULL, time(NULL), &warnings, error);
+    r->from.forget = true;
+    int result = certload(&r->loaded, &r->from, before, time(NULL), &warnings, error);
+    r->from.forget = false;
     log_warnings(&warnings, NULL);
     move(&r->said, &warnings);
     if (result < 0 && before) {

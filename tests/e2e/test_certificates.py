@@ -191,7 +191,7 @@ def test_deleted_pair_of_one_host_serves_on(server, authority, folder):
     put_pair(folder, "two", two)
     s = server("probe:app", "--certfile", folder)
     (folder / "one.crt").unlink()
-    s.wait_log("one.crt is not there any more, nor another one for one.example: the one in memory goes on serving")
+    s.wait_log("one.crt is not there any more, nor another valid one for one.example: the one in memory goes on serving")
     assert served(s, "one.example") == serial(one)
     assert served(s, "two.example") == serial(two)
 
@@ -261,6 +261,24 @@ def test_reload_is_refused_when_the_files_are_bad(server, authority, folder):
     s.signal("HUP")
     s.wait_log("the old release keeps serving")
     assert served(s) == serial(cert)
+
+
+def test_expired_pair_replaces_no_valid_one(server, authority, folder):
+    """Hosts leave the old pair beside the new one: half a renewal, and a reload just then, must not bring it back."""
+    put_pair(folder, "old", authority.issue("localhost", days=-0.01))
+    good, new = authority.issue("localhost"), authority.issue("localhost")
+    put_pair(folder, "site", good)
+    s = server("probe:app", "--certfile", folder)
+    (old,) = s.ready_workers(1)
+    put(folder / "site.crt", *new.cert_chain_pems)
+    (folder / "site.key").write_bytes(new.private_key_pem.bytes()[:100])
+    s.wait_log("the one in memory goes on serving")
+    assert get(s, authority) == 200 and served(s) == serial(good)
+    s.signal("HUP")
+    wait_until(lambda: old not in s.children() and len(s.children()) == 1, "the worker is replaced")
+    assert get(s, authority) == 200 and served(s) == serial(good)
+    put(folder / "site.key", new.private_key_pem)
+    everybody_serves(s, new)
 
 
 def test_sessions_survive_a_renewal(server, authority, folder):

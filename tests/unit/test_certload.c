@@ -120,10 +120,11 @@ static int end(void **state)
 
 static struct buf warnings, error;
 static time_t next_change;
+static bool forget; /* what was deleted, as a reload does */
 
 static int try_load(struct certs **out, const char *cert, const char *key, const char *host, const struct certs *before)
 {
-    const struct certload from = {.certfile = cert, .keyfile = key, .host = host};
+    const struct certload from = {.certfile = cert, .keyfile = key, .host = host, .forget = forget};
     struct certloaded loaded;
     warnings.len = error.len = 0;
     int r = certload(&loaded, &from, before, time(NULL), &warnings, &error);
@@ -493,7 +494,7 @@ static void test_what_serves_stays_when_its_files_go(void **state)
     unlink("b.crt");
     struct certs *second = load(".", NULL, "b.example", first);
     certs_destroy(first);
-    warns("The certificate in ./b.crt is not there any more, nor another one for b.example");
+    warns("The certificate in ./b.crt is not there any more, nor another valid one for b.example");
     serves_file(second, "b.example", "./b.crt");
     serves_file(second, "unknown.example", "./b.crt");
     assert_true(certs_pair(second, certs_set(second, 0)->pair[0])->kept);
@@ -524,6 +525,114 @@ static void test_file_that_holds_another_pair_is_believed(void **state)
     certs_destroy(first);
     certs_destroy(second);
     certs_destroy(third);
+}
+
+/* a.* of now, and old.* of the given days; the store that serves is `first`, and a.crt is in it. */
+static struct certs *make_old_and_new(long begins, long ends)
+{
+    make(".", "a", EC, "DNS:site.example");
+    make(".", "old", EC, "DNS:site.example");
+    redate("old.crt", "old.key", "old.crt", begins * DAY, ends * DAY);
+    struct certs *first = load(".", NULL, NULL, NULL);
+    serves_file(first, "site.example", "./a.crt");
+    return first;
+}
+
+static const char *const DAMAGES[] = {
+    "rm a.key", "head -n 2 a.key >x; mv x a.key",     "echo junk >a.key", "head -n 5 a.crt >x; mv x a.crt",
+    ": >a.crt", "cp old.key a.key; cp old.crt a.crt", "rm a.crt a.key",
+};
+#define N_DAMAGES (sizeof(DAMAGES) / sizeof(DAMAGES[0]))
+
+/* Nor does one whose time has not come, nor by a reload. */
+static void test_expired_pair_takes_nothing_over_from_memory(void **state)
+{
+    (void)state;
+    static const long dates[][2] = {{-90, -3}, {3, 90}};
+    for (size_t d = 0; d < 2; d++) {
+        struct certs *first = make_old_and_new(dates[d][0], dates[d][1]);
+        run("rm -rf whole; mkdir whole; cp a.* whole");
+        for (size_t i = 0; i < 2 * N_DAMAGES; i++) {
+            run("cp whole/* .; %s; mv whole .whole", DAMAGES[i / 2]);
+            forget = i % 2;
+            struct certs *second = load(".", NULL, NULL, first);
+            serves_file(second, "site.example", "./a.crt");
+            assert_true(certs_same(first, second) && certs_pair(second, 0)->kept);
+            warns("in memory goes on serving");
+            assert_true(next_change > time(NULL));
+            certs_destroy(second);
+            run("mv .whole whole");
+        }
+        certs_destroy(first);
+    }
+    forget = false;
+}
+
+static void test_older_pair_takes_over_only_when_the_newer_one_was_deleted(void **state)
+{
+    (void)state;
+    struct certs *first = make_old_and_new(-85, 5);
+    run("mkdir .whole; cp a.* .whole");
+    for (size_t i = 0; i < N_DAMAGES; i++) {
+        run("cp .whole/* .; %s", DAMAGES[i]);
+        bool believed = strstr(DAMAGES[i], "old.crt") || strstr(DAMAGES[i], "rm a.crt");
+        struct certs *second = load(".", NULL, NULL, first);
+        assert_int_equal(certs_count(second), 1);
+        assert_int_equal(certs_pair(second, 0)->kept, !believed);
+        assert_int_equal(certs_same(first, second), !believed);
+        certs_destroy(second);
+    }
+    certs_destroy(first);
+}
+
+static void test_reload_forgets_what_was_deleted_but_not_what_is_half_written(void **state)
+{
+    (void)state;
+    make(".", "a", EC, "DNS:a.example");
+    make(".", "b", EC, "DNS:b.example");
+    make(".", "c", EC, "DNS:c.example");
+    struct certs *first = load(".", NULL, NULL, NULL);
+    run("rm a.crt a.key; echo junk >b.key");
+    forget = true;
+    struct certs *second = load(".", NULL, NULL, first);
+    forget = false;
+    assert_false(certs_covers(second, "a.example"));
+    serves_file(second, "b.example", "./b.crt");
+    warns("What is in ./b.crt now, or its private key, cannot serve b.example: the one in memory goes on");
+    certs_destroy(second);
+    certs_destroy(first);
+}
+
+static void test_file_named_just_so_that_holds_an_expired_pair_does_not_replace_the_valid_one(void **state)
+{
+    (void)state;
+    struct certs *first = make_old_and_new(-90, -3);
+    certs_destroy(first);
+    first = load("a.crt", "a.key", NULL, NULL);
+    run("cp old.crt a.crt; cp old.key a.key");
+    struct certs *second = load("a.crt", "a.key", NULL, first);
+    assert_true(certs_same(first, second));
+    make(".", "a", EC, "DNS:other.example");
+    struct certs *third = load("a.crt", "a.key", NULL, second);
+    assert_false(certs_covers(third, "site.example"));
+    certs_destroy(first);
+    certs_destroy(second);
+    certs_destroy(third);
+}
+
+static void test_both_kinds_of_key_of_one_file_stay_in_memory(void **state)
+{
+    (void)state;
+    make(".", "ec", EC, "DNS:site.example");
+    make(".", "rsa", RSA, "DNS:site.example");
+    make(".", "other", EC, "DNS:other.example");
+    run("cat ec.* rsa.* >both.pem; rm ec.* rsa.*");
+    struct certs *first = load(".", NULL, NULL, NULL);
+    run(": >both.pem");
+    struct certs *second = load(".", NULL, NULL, first);
+    assert_int_equal(certs_set(second, certs_find(second, "site.example"))->n, 2);
+    certs_destroy(first);
+    certs_destroy(second);
 }
 
 static void test_packed_store_serves_the_same(void **state)
@@ -640,6 +749,11 @@ int main(void)
         OWN(test_newer_certificate_without_its_key_is_told),
         OWN(test_what_serves_stays_when_its_files_go),
         OWN(test_file_that_holds_another_pair_is_believed),
+        OWN(test_expired_pair_takes_nothing_over_from_memory),
+        OWN(test_older_pair_takes_over_only_when_the_newer_one_was_deleted),
+        OWN(test_reload_forgets_what_was_deleted_but_not_what_is_half_written),
+        OWN(test_file_named_just_so_that_holds_an_expired_pair_does_not_replace_the_valid_one),
+        OWN(test_both_kinds_of_key_of_one_file_stay_in_memory),
         OWN(test_packed_store_serves_the_same),
         OWN(test_junk_costs_little),
         OWN(test_names_of_files_forge_no_lines),
