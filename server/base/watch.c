@@ -11,8 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NEWS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
-#define ALL_NEWS (NEWS | IN_CREATE | IN_ATTRIB) /* a new folder or link in it, a file that may be read now */
+/* IN_CREATE is for folders and links, IN_ATTRIB for a file that may be read now. */
+#define NEWS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE)
+#define ALL_NEWS (NEWS | IN_ATTRIB)
 
 struct file {
     char *path; /* owned */
@@ -146,6 +147,12 @@ static int add_folder(struct watch *w, char *path, bool all)
     return 0;
 }
 
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
 static int add_one(struct watch *w, const char *path)
 {
     bool found;
@@ -162,8 +169,7 @@ static int add_one(struct watch *w, const char *path)
     if (!f.path) {
         return -ENOMEM;
     }
-    const char *slash = strrchr(path, '/');
-    char *folder = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *folder = folder_of(path);
     int r = folder ? 0 : -ENOMEM;
     if (folder && w->fd >= 0) {
         r = add_folder(w, folder, false);
@@ -181,7 +187,7 @@ static int add_one(struct watch *w, const char *path)
     return 0;
 }
 
-int watch_add(struct watch *w, const char *path)
+static int add_with_target(struct watch *w, const char *path)
 {
     bool found;
     place_of(w, path, &found);
@@ -197,6 +203,18 @@ int watch_add(struct watch *w, const char *path)
     return r;
 }
 
+int watch_add(struct watch *w, const char *path)
+{
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/') { /* "certs/" is an entry of its folder, too, and may be a link */
+        len--;
+    }
+    char *plain = strndup(path, len);
+    int r = plain ? add_with_target(w, plain) : -ENOMEM;
+    free(plain);
+    return r;
+}
+
 int watch_add_folder(struct watch *w, const char *path)
 {
     return w->fd >= 0 ? add_folder(w, strdup(path), true) : 0;
@@ -206,6 +224,13 @@ static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* A new file is told of again when it has been written. */
+static bool is_begun(const struct watch *w, const struct inotify_event *e)
+{
+    struct stat st;
+    return (e->mask & IN_CREATE) && lstat(w->changed, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* Whether the event is about a file that counts, whose path is then in w->changed. */
@@ -223,7 +248,7 @@ static bool counts(struct watch *w, const struct inotify_event *e)
         bool found, here = !strcmp(folder, "."), root = !strcmp(folder, "/");
         snprintf(w->changed, sizeof(w->changed), "%s%s%s", here ? "" : folder, here || root ? "" : "/", e->name);
         place_of(w, w->changed, &found);
-        if (found || w->folders[i].all || (w->suffix && ends_with(e->name, w->suffix))) {
+        if (w->folders[i].all || ((found || (w->suffix && ends_with(e->name, w->suffix))) && !is_begun(w, e))) {
             return true;
         }
     }

@@ -230,18 +230,19 @@ static void look(struct renewal *r, uint64_t now_us)
 {
     time_t now = time(NULL);
     uint64_t print = certload_print(&r->from);
-    bool told = r->watch && watch_fd(r->watch) >= 0 && !is_in_trouble(r); /* a folder that is gone tells nothing */
-    r->look_us = now_us + (told ? GLANCE_US : LOOK_US);
+    bool settles = false;
     if (print != r->print && print != r->changed && (!r->changed || now_us < r->since_us + PATIENCE_US)) {
         r->since_us = r->changed ? r->since_us : now_us;
         r->changed = print;
-        r->look_us = now_us + SETTLE_US;
+        settles = true;
     } else if (print != r->print || time_has_come(r, now) || is_in_trouble(r)) {
         watch_files(r);
         renew(r);
     } else {
         r->changed = 0;
     }
+    bool told = r->watch && watch_fd(r->watch) >= 0 && !is_in_trouble(r); /* a folder that is gone tells nothing */
+    r->look_us = now_us + (settles ? SETTLE_US : told ? GLANCE_US : LOOK_US);
     warn_of_end(r, now);
 }
 

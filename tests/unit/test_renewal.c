@@ -224,6 +224,30 @@ static void test_trouble_is_told_once_and_ends(void **state)
     renewal_destroy(r);
 }
 
+static void test_folder_that_is_made_again_is_found_soon(void **state)
+{
+    (void)state;
+    struct renewal *r = start_first();
+    uint64_t now = clock_mono_us();
+    renewal_tend(r, now);
+    run("rm -r ssl");
+    for (int i = 0; i < 3; i++) {
+        renewal_tend(r, now += SECOND_US);
+    }
+    assert_non_null(renewal_trouble(r));
+    assert_true(renewal_deadline(r) <= now + 5 * SECOND_US); /* also when its own folder is gone, where nobody tells */
+    run("mkdir ssl");
+    for (int i = 0; i < 3; i++) {
+        renewal_tend(r, now += SECOND_US);
+    }
+    run("cp 2.crt 2.key ssl");
+    for (int i = 0; i < 3; i++) {
+        renewal_tend(r, now += SECOND_US);
+    }
+    serves(r, "2");
+    renewal_destroy(r);
+}
+
 static void test_end_is_warned_of_five_times(void **state)
 {
     (void)state;
@@ -340,6 +364,7 @@ int main(void)
         TEST(test_change_is_found_where_nobody_tells),
         TEST(test_folder_that_is_never_still_is_read_after_some_time),
         TEST(test_trouble_is_told_once_and_ends),
+        TEST(test_folder_that_is_made_again_is_found_soon),
         TEST(test_end_is_warned_of_five_times),
         TEST(test_another_one_takes_over_when_the_time_comes),
         TEST(test_workers_see_what_the_master_has_read),

@@ -124,6 +124,28 @@ static void test_a_file_may_come_later(void **state)
     }
 }
 
+static void test_a_folder_or_a_link_may_come_later(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"certs", "certs/", "certs//"};
+    for (int i = 0; i < 3; i++) {
+        struct watch *w = watch_create(NULL, false);
+        mkdir("one", 0755);
+        assert_int_equal(watch_add(w, paths[i]), 0);
+        mkdir("certs", 0755);
+        sees(w, "certs");
+        rmdir("certs");
+        sees(w, "certs");
+        assert_int_equal(symlink("one", "certs"), 0);
+        sees(w, "certs");
+        assert_int_equal(symlink(".", "next"), 0);
+        rename("next", "certs");
+        sees(w, "certs");
+        watch_destroy(w);
+        unlink("certs");
+    }
+}
+
 static void test_news_make_the_descriptor_readable(void **state)
 {
     (void)state;
@@ -191,6 +213,7 @@ int main(void)
         TEST(test_a_new_file_counts_by_its_suffix),
         TEST(test_what_a_link_leads_to_is_watched),
         TEST(test_a_file_may_come_later),
+        TEST(test_a_folder_or_a_link_may_come_later),
         TEST(test_news_make_the_descriptor_readable),
         TEST(test_a_folder_is_no_file),
         TEST(test_all_that_happens_in_a_folder_counts),
