@@ -50,6 +50,7 @@ struct renewal {
     uint64_t changed;    /* of the files as they were at the last look, when they had changed; 0: they had not */
     uint64_t since_us;   /* when the change was seen first */
     uint64_t look_us;    /* when the files are looked at again; 0: at once */
+    uint64_t retry_us;   /* in trouble: when files are read again though they have not changed */
     uint64_t deaf_us;    /* until then no news are taken: many files may change in that folder */
     struct buf said;     /* owned; the last warnings: each is logged once */
     struct buf trouble;  /* owned; why the files could not be used; empty: they could */
@@ -235,9 +236,10 @@ static void look(struct renewal *r, uint64_t now_us)
         r->since_us = r->changed ? r->since_us : now_us;
         r->changed = print;
         settles = true;
-    } else if (print != r->print || time_has_come(r, now) || is_in_trouble(r)) {
+    } else if (print != r->print || time_has_come(r, now) || (is_in_trouble(r) && now_us >= r->retry_us)) {
         watch_files(r);
         renew(r);
+        r->retry_us = now_us + GLANCE_US;
     } else {
         r->changed = 0;
     }

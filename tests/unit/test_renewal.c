@@ -248,6 +248,35 @@ static void test_folder_that_is_made_again_is_found_soon(void **state)
     renewal_destroy(r);
 }
 
+static void test_trouble_that_lasts_is_looked_at_often_and_read_seldom(void **state)
+{
+    (void)state;
+    struct renewal *r = start_first();
+    uint64_t now = clock_mono_us();
+    char events[4096];
+    renewal_tend(r, now);
+    unlink("ssl/1.key");
+    for (int i = 0; i < 3; i++) {
+        renewal_tend(r, now += SECOND_US);
+    }
+    assert_non_null(renewal_trouble(r));
+    int opened = inotify_init1(IN_NONBLOCK);
+    assert_true(inotify_add_watch(opened, "ssl/1.crt", IN_OPEN) >= 0);
+    for (int i = 0; i < 11; i++) {
+        renewal_tend(r, now += 5 * SECOND_US);
+    }
+    assert_int_equal(read(opened, events, sizeof(events)), -1); /* a folder of many would cost much */
+    renewal_tend(r, now += 5 * SECOND_US);
+    renewal_tend(r, now += 5 * SECOND_US);
+    assert_true(read(opened, events, sizeof(events)) > 0); /* what went wrong may have been ours */
+    close(opened);
+    run("cp 1.key ssl");
+    renewal_tend(r, now += 5 * SECOND_US);
+    renewal_tend(r, now += SECOND_US);
+    assert_null(renewal_trouble(r));
+    renewal_destroy(r);
+}
+
 static void test_end_is_warned_of_five_times(void **state)
 {
     (void)state;
@@ -365,6 +394,7 @@ int main(void)
         TEST(test_folder_that_is_never_still_is_read_after_some_time),
         TEST(test_trouble_is_told_once_and_ends),
         TEST(test_folder_that_is_made_again_is_found_soon),
+        TEST(test_trouble_that_lasts_is_looked_at_often_and_read_seldom),
         TEST(test_end_is_warned_of_five_times),
         TEST(test_another_one_takes_over_when_the_time_comes),
         TEST(test_workers_see_what_the_master_has_read),
