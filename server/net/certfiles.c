@@ -225,10 +225,19 @@ static int add_matches(struct certfiles *fs, const char *pattern)
     return one && r == 0 ? bad : r;
 }
 
+static int compare(long a, long b)
+{
+    return (a > b) - (a < b);
+}
+
+/* The newest first: who reads only so many leaves out the old ones. */
 static int by_rank(const void *a, const void *b)
 {
     const struct certfile *f = a, *g = b;
-    return f->likely != g->likely ? (int)g->likely - (int)f->likely : strcmp(f->path, g->path);
+    int order = compare(g->likely, f->likely);
+    order = order ? order : compare(g->modified.tv_sec, f->modified.tv_sec);
+    order = order ? order : compare(g->modified.tv_nsec, f->modified.tv_nsec);
+    return order ? order : strcmp(f->path, g->path);
 }
 
 int certfiles_find(struct certfiles *fs, const char *where)

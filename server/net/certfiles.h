@@ -22,7 +22,7 @@ struct certfile {
 };
 
 struct certfiles {         /* zeroed: none */
-    struct certfile *list; /* owned; the likely ones first, each part by name */
+    struct certfile *list; /* owned; the likely ones first, of each part the newest */
     size_t n;
     char **folders; /* owned, each; a new file in them may be one of ours */
     size_t n_folders;

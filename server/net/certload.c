@@ -11,6 +11,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/watch.h"
+#include "server/net/certknown.h"
 #include "server/net/certs.h"
 #include "server/net/certsource.h"
 
@@ -21,12 +22,11 @@ struct loading {
     time_t now;
     struct certsource certs, keys; /* keys.where NULL: the keys are among the certificates */
     struct buf *warnings, *error;
-    X509 **known; /* owned, the list only: all certificates that were found */
-    size_t n_known;
+    struct certknown known;
+    size_t key_at;          /* the file in which the last key was found */
     struct certpair *pairs; /* owned */
     size_t n_pairs;
-    SSL_CTX *scratch;  /* owned; to try pairs on */
-    X509_STORE *roots; /* owned; those of the machine; NULL until they are asked for, which takes some time */
+    SSL_CTX *scratch; /* owned; to try pairs on */
 };
 
 static int fail(struct loading *l)
@@ -44,14 +44,17 @@ static struct certsource *source_of_keys(struct loading *l)
     return l->keys.where ? &l->keys : &l->certs;
 }
 
+/* Keys mostly come in the order of their certificates, so the search goes on where the last one was. */
 static EVP_PKEY *find_key(struct loading *l, X509 *cert, const char **path)
 {
     struct certsource *s = source_of_keys(l);
     EVP_PKEY *public = X509_get0_pubkey(cert);
-    for (size_t i = 0; public && i < s->files.n; i++) {
+    for (size_t n = 0, first = l->key_at; public && n < s->files.n; n++) {
+        size_t i = (first + n) % s->files.n;
         for (size_t k = 0; k < s->read[i].n_keys; k++) {
             if (EVP_PKEY_eq(public, s->read[i].keys[k]) == 1) {
                 *path = s->files.list[i].path;
+                l->key_at = i;
                 return s->read[i].keys[k];
             }
         }
@@ -74,16 +77,6 @@ static const char *weakness(struct loading *l, const struct certpair *p)
     }
     ERR_clear_error();
     return why;
-}
-
-static bool is_paired(const struct loading *l, X509 *cert)
-{
-    for (size_t i = 0; i < l->n_pairs; i++) {
-        if (X509_cmp(l->pairs[i].cert, cert) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* A folder may also hold what people use to show who they are. */
@@ -124,17 +117,16 @@ static int add_pair(struct loading *l, const struct certfile *file, const struct
 static int make_pairs(struct loading *l)
 {
     struct certsource *s = &l->certs;
-    l->known = calloc(s->n_certs + 1, sizeof(*l->known));
-    if (!l->known) {
-        return fail(l);
-    }
     for (size_t i = 0; i < s->files.n; i++) {
         for (size_t k = 0; k < s->read[i].n_certs; k++) {
             X509 *cert = s->read[i].certs[k];
             const char *path = NULL;
-            EVP_PKEY *key = find_key(l, cert, &path);
-            l->known[l->n_known++] = cert;
-            bool wanted = key && !is_paired(l, cert) && (s->files.list[i].given || is_for_servers(cert));
+            int added = certknown_add(&l->known, cert);
+            if (added < 0) {
+                return fail(l);
+            }
+            EVP_PKEY *key = added > 0 ? find_key(l, cert, &path) : NULL;
+            bool wanted = key && (s->files.list[i].given || is_for_servers(cert));
             if (wanted && add_pair(l, &s->files.list[i], &s->read[i], k, key, path) < 0) {
                 return -1;
             }
@@ -356,13 +348,14 @@ static const struct pemfile *file_of(const struct loading *l, const struct certp
     return file ? &l->certs.read[file - l->certs.files.list] : NULL;
 }
 
-static int complete_chains(struct loading *l)
+/* Only of what serves: signatures take time. */
+static int complete_chains(struct loading *l, struct certs *certs)
 {
-    for (size_t i = 0; i < l->n_pairs; i++) {
-        struct certpair *p = &l->pairs[i];
+    for (size_t i = 0; i < certs_count(certs); i++) {
+        struct certpair *p = certs_new_pair(certs, i);
         bool given;
         const struct pemfile *f = p->kept ? NULL : file_of(l, p, &given);
-        if (f && certpair_complete(p, l->known, l->n_known, f->certs, f->n_certs, l->now) < 0) {
+        if (f && certpair_complete(p, l->known.list, l->known.n, f->certs, f->n_certs, l->now) < 0) {
             return fail(l);
         }
     }
@@ -390,27 +383,6 @@ static bool is_in_order(const struct certpair *p, const struct pemfile *f)
     return true;
 }
 
-/* Whether the files, or the machine, know who signed the end of the chain: a root need not be sent. */
-static bool is_issuer_known(struct loading *l, X509 *top)
-{
-    for (size_t i = 0; i < l->n_known; i++) {
-        if (X509_check_issued(l->known[i], top) == X509_V_OK) {
-            return true;
-        }
-    }
-    if (!l->roots && (l->roots = X509_STORE_new())) {
-        X509_STORE_set_default_paths(l->roots);
-    }
-    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    X509 *issuer = NULL;
-    bool found = l->roots && ctx && X509_STORE_CTX_init(ctx, l->roots, top, NULL) == 1 &&
-                 X509_STORE_CTX_get1_issuer(&issuer, ctx, top) == 1;
-    X509_free(issuer);
-    X509_STORE_CTX_free(ctx);
-    ERR_clear_error();
-    return found;
-}
-
 static void warn_of_chain(struct loading *l, const struct certpair *p)
 {
     bool given = false;
@@ -422,7 +394,7 @@ static void warn_of_chain(struct loading *l, const struct certpair *p)
                  " are out of order, or some do not belong to the chain: ");
         buf_puts(l->warnings, "put the server's own first, then its issuer's, and so on; they are served so\n");
     }
-    if (!is_issuer_known(l, top)) {
+    if (!certknown_has_issuer(&l->known, top)) {
         X509_NAME_oneline(X509_get_issuer_name(top), name, sizeof(name));
         cert_say(l->warnings, "The chain of the certificate in ", p->cert_path, " is incomplete: the certificate of '");
         cert_say(l->warnings, "", name, "' is not there, and clients that do not know it will refuse the connection; ");
@@ -458,7 +430,7 @@ static int warn_of_keyless(struct loading *l, const struct certs *certs)
         X509 *cert = l->certs.read[i].n_certs > 0 ? l->certs.read[i].certs[0] : NULL;
         struct certpair p;
         const char *key_path;
-        if (!cert || find_key(l, cert, &key_path)) {
+        if (!cert) {
             continue;
         }
         if (certpair_init(&p, cert, X509_get0_pubkey(cert), path, path) < 0) {
@@ -468,7 +440,7 @@ static int warn_of_keyless(struct loading *l, const struct certs *certs)
         if (certpair_is_valid(&p, l->now) && certs_covers(certs, p.names[0])) {
             const struct certpair *now = certs_pair(certs, certs_set(certs, certs_find(certs, p.names[0]))->pair[0]);
             p.modified = l->certs.files.list[i].modified;
-            wanted = by_age(&p, now) < 0;
+            wanted = by_age(&p, now) < 0 && !find_key(l, cert, &key_path);
         }
         if (wanted && shown++ < KEYLESS_SHOWN) {
             cert_say(l->warnings, "Not used: the certificate in '", path, "' is newer than the one that serves ");
@@ -504,9 +476,6 @@ static int choose(struct loading *l, struct certloaded *out, const struct certs 
         return -1;
     }
     qsort(l->pairs, l->n_pairs, sizeof(*l->pairs), by_rank);
-    if (complete_chains(l) < 0) {
-        return -1;
-    }
     size_t newest = 0;
     for (size_t i = 1; i < l->n_pairs; i++) {
         newest = by_age(&l->pairs[i], &l->pairs[newest]) < 0 ? i : newest;
@@ -514,7 +483,7 @@ static int choose(struct loading *l, struct certloaded *out, const struct certs 
     int r = certs_create(&out->certs, l->pairs, l->n_pairs, l->from->host, newest);
     l->pairs = NULL; /* taken over */
     l->n_pairs = 0;
-    return r < 0 ? fail(l) : 0;
+    return r < 0 ? fail(l) : complete_chains(l, out->certs);
 }
 
 int certload(struct certloaded *out, const struct certload *from, const struct certs *before, time_t now,
@@ -543,9 +512,8 @@ int certload(struct certloaded *out, const struct certload *from, const struct c
         certpair_finish(&l.pairs[i]);
     }
     free(l.pairs);
-    free(l.known);
+    certknown_finish(&l.known);
     SSL_CTX_free(l.scratch);
-    X509_STORE_free(l.roots);
     certsource_finish(&l.certs);
     certsource_finish(&l.keys);
     ERR_clear_error();

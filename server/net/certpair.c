@@ -235,13 +235,12 @@ static X509 *find_issuer(const struct certpair *p, X509 *const *known, size_t n_
     int best_rank = -1;
     for (size_t i = 0; i < n_known; i++) {
         X509 *c = known[i];
-        if (X509_NAME_cmp(X509_get_subject_name(c), X509_get_issuer_name(certpair_top(p))) != 0 || is_in_chain(p, c) ||
-            !has_issued(c, certpair_top(p))) {
+        if (X509_NAME_cmp(X509_get_subject_name(c), X509_get_issuer_name(certpair_top(p))) != 0 || is_in_chain(p, c)) {
             continue;
         }
         bool valid = cert_time(X509_get0_notBefore(c)) <= now && now < cert_time(X509_get0_notAfter(c));
         int rank = is_among(c, beside, n_beside) * 4 + valid * 2 + is_root(c);
-        if (rank > best_rank) {
+        if (rank > best_rank && has_issued(c, certpair_top(p))) { /* a signature takes the longest, so it comes last */
             best = c;
             best_rank = rank;
         }

@@ -271,6 +271,12 @@ const struct certpair *certs_pair(const struct certs *c, size_t i)
     return &c->pairs[i];
 }
 
+struct certpair *certs_new_pair(struct certs *c, size_t i)
+{
+    assert(i < c->n);
+    return &c->pairs[i];
+}
+
 size_t certs_sets(const struct certs *c)
 {
     return c->n_sets;

@@ -27,6 +27,7 @@ void certs_destroy(struct certs *c); /* NULL is fine */
 
 size_t certs_count(const struct certs *c);                          /* pairs that serve */
 const struct certpair *certs_pair(const struct certs *c, size_t i); /* borrowed */
+struct certpair *certs_new_pair(struct certs *c, size_t i);         /* for its chain, while nobody else has the store */
 size_t certs_sets(const struct certs *c);                           /* at least one */
 const struct certset *certs_set(const struct certs *c, size_t i);   /* set 0 is for whom no other is */
 size_t certs_find(const struct certs *c, const char *name);         /* the set for this host name */

@@ -160,7 +160,8 @@ static void note_bounds(const struct certsource *s, struct buf *warnings)
     }
     if (s->files.cut) {
         cert_say(warnings, "There are more files in ", s->where,
-                 " than cwsgi looks at: give it a folder that holds certificates and keys only\n");
+                 " than cwsgi looks at, and old ones are left out: delete what is not used, or give it a folder that "
+                 "holds certificates and keys only\n");
     }
     if (s->files.unreadable) {
         cert_say(warnings, "The folder ", s->files.unreadable, " cannot be read\n");

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -23,6 +24,25 @@
 #include "tests/unit/folder.h"
 
 #define DAY 86400
+
+static size_t verified, compared; /* signatures and keys: they take the time */
+
+/* In place of OpenSSL's. */
+int X509_verify(X509 *cert, EVP_PKEY *key)
+{
+    int (*real)(X509 *, EVP_PKEY *);
+    *(void **)&real = dlsym(RTLD_NEXT, "X509_verify");
+    verified++;
+    return real(cert, key);
+}
+
+int EVP_PKEY_eq(const EVP_PKEY *a, const EVP_PKEY *b)
+{
+    int (*real)(const EVP_PKEY *, const EVP_PKEY *);
+    *(void **)&real = dlsym(RTLD_NEXT, "EVP_PKEY_eq");
+    compared++;
+    return real(a, b);
+}
 
 /* --- Files ---------------------------------------------------------------------------------------------------------
  */
@@ -678,6 +698,38 @@ static void test_junk_costs_little(void **state)
     certs_destroy(c);
 }
 
+static void test_of_too_many_keys_the_newest_are_read(void **state)
+{
+    (void)state;
+    make(".", "old", EC, "DNS:old.example");
+    make(".", "zz", EC, "DNS:site.example");
+    run("for i in $(seq 501); do cat old.key; done >all.key; touch -d yesterday all.key old.*");
+    struct certs *c = load(".", NULL, NULL, NULL);
+    serves_file(c, "site.example", "./zz.crt");
+    warns("more files in . than cwsgi looks at, and old ones are left out");
+    certs_destroy(c);
+}
+
+/* As in a folder to which a host adds a pair, the issuer with it, at each renewal. */
+static void test_many_pairs_of_one_issuer_cost_little(void **state)
+{
+    (void)state;
+    make_chain();
+    for (int i = 0; i < 100; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%03d.crt", i);
+        redate("leaf.crt", "middle.key", name, -(200 - i) * 3600L, 9 * DAY);
+    }
+    run("for f in ???.crt; do cat middle.crt >>$f; done; rm leaf.crt root.* middle.*");
+    verified = compared = 0;
+    struct certs *c = load(".", NULL, NULL, NULL);
+    serves_file(c, "leaf.example", "./099.crt");
+    assert_int_equal(chain_len(c), 1);
+    assert_in_range(verified, 1, 2); /* not for each pair, nor for each copy of the issuer */
+    assert_in_range(compared, 100, 250);
+    certs_destroy(c);
+}
+
 static void test_names_of_files_forge_no_lines(void **state)
 {
     (void)state;
@@ -756,6 +808,8 @@ int main(void)
         OWN(test_both_kinds_of_key_of_one_file_stay_in_memory),
         OWN(test_packed_store_serves_the_same),
         OWN(test_junk_costs_little),
+        OWN(test_many_pairs_of_one_issuer_cost_little),
+        OWN(test_of_too_many_keys_the_newest_are_read),
         OWN(test_names_of_files_forge_no_lines),
         OWN(test_print_tells_any_change),
     };
