@@ -23,7 +23,7 @@
 
 struct sink {
     char *path;                /* owned; NULL: a standard stream, or nowhere */
-    struct linefd out;         /* fd -1: only syslog or the writer has the lines */
+    struct linefd out;         /* fd -1: `path` could not be opened yet; without one, others have the lines */
     struct syslog *syslog;     /* borrowed; NULL: none */
     struct log_writer *writer; /* borrowed; NULL: none */
     struct buf lines;
@@ -34,6 +34,7 @@ struct sink {
     bool midline;        /* the last byte that was taken is no line's end: what comes next in `lines` is its rest */
     bool cut;            /* ... but that rest is lost */
     bool astray;         /* `path` is another file's, and cannot be opened */
+    int error;           /* why there is no file: -errno; 0: there is one */
     bool troubled;       /* lines were lost, and no number was given yet */
     bool told;           /* ... but the log says that it is so */
     unsigned long lost;  /* lines, since the log last gave a number */
@@ -55,6 +56,33 @@ static unsigned long count_lines(const char *p, size_t len)
     return n;
 }
 
+/* --- Trouble: requests are never held up by a log; what it does not take is counted ------------------------------- */
+
+static void lose(struct sink *s, unsigned long lines, int error)
+{
+    uint64_t now = clock_mono_us();
+    s->lost += lines;
+    s->troubled = true;
+    if (!s->told && (s->told_us == 0 || now - s->told_us >= QUIET_US)) {
+        s->told = true;
+        s->told_us = now;
+        log_error("Cannot write to the access log %s: %s; requests are served on, their lines are counted and dropped",
+                  name_of(s), error == -EAGAIN ? "its reader is too slow" : strerror(-error));
+    }
+}
+
+static void recover(struct sink *s)
+{
+    uint64_t now = clock_mono_us();
+    if (!s->told && now - s->told_us < QUIET_US) {
+        return; /* it comes and goes: one number for all of it, later */
+    }
+    log_warning("The access log %s can be written again; %lu lines were lost", name_of(s), s->lost);
+    s->troubled = s->told = false;
+    s->told_us = now;
+    s->lost = 0;
+}
+
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 int sink_make_file(const char *path, uid_t uid, gid_t gid)
@@ -72,36 +100,43 @@ int sink_make_file(const char *path, uid_t uid, gid_t gid)
     return r;
 }
 
+/* 0 or -errno, and then the old file stays. */
+static int open_again(struct sink *s)
+{
+    int fd = linefd_open_file(s->path);
+    if (fd < 0) {
+        return fd;
+    }
+    linefd_close(&s->out);
+    linefd_own(&s->out, fd);
+    s->cut = false; /* that was in the old file */
+    s->error = 0;
+    return 0;
+}
+
 int sink_open(struct sink **out, const char *path, int std_fd)
 {
     struct sink *s = calloc(1, sizeof(*s));
     if (!s) {
         return -ENOMEM;
     }
-    int r = -ENOMEM;
     s->out.fd = -1;
+    s->look_at_us = clock_mono_us() + LOOK_US;
     if (path && strcmp(path, "-") == 0) {
         linefd_borrow(&s->out, std_fd);
     } else if (path) {
         s->path = strdup(path);
         if (!s->path) {
-            goto fail;
+            free(s);
+            return -ENOMEM;
         }
-        int fd = linefd_open_file(path);
-        if (fd < 0) {
-            r = fd;
-            goto fail;
+        s->error = open_again(s);
+        if (s->error < 0) {
+            lose(s, 0, s->error);
         }
-        linefd_own(&s->out, fd);
     }
-    s->look_at_us = clock_mono_us() + LOOK_US;
     *out = s;
     return 0;
-
-fail:
-    free(s->path);
-    free(s);
-    return r;
 }
 
 void sink_close(struct sink *s)
@@ -122,19 +157,6 @@ void sink_close(struct sink *s)
     buf_finish(&s->lines);
     free(s->path);
     free(s);
-}
-
-/* 0 or -errno, and then the old file stays. */
-static int open_again(struct sink *s)
-{
-    int fd = linefd_open_file(s->path);
-    if (fd < 0) {
-        return fd;
-    }
-    linefd_close(&s->out);
-    linefd_own(&s->out, fd);
-    s->cut = false; /* that was in the old file */
-    return 0;
 }
 
 int sink_reopen(struct sink *s)
@@ -171,33 +193,6 @@ static void copy_lines(struct sink *s)
         p = line_end + 1;
     }
     s->copied = s->lines.len;
-}
-
-/* --- Trouble: requests are never held up by a log; what it does not take is counted ------------------------------- */
-
-static void lose(struct sink *s, unsigned long lines, int error)
-{
-    uint64_t now = clock_mono_us();
-    s->lost += lines;
-    s->troubled = true;
-    if (!s->told && (s->told_us == 0 || now - s->told_us >= QUIET_US)) {
-        s->told = true;
-        s->told_us = now;
-        log_error("Cannot write to the access log %s: %s; requests are served on, their lines are counted and dropped",
-                  name_of(s), error == -EAGAIN ? "its reader is too slow" : strerror(-error));
-    }
-}
-
-static void recover(struct sink *s)
-{
-    uint64_t now = clock_mono_us();
-    if (!s->told && now - s->told_us < QUIET_US) {
-        return; /* it comes and goes: one number for all of it, later */
-    }
-    log_warning("The access log %s can be written again; %lu lines were lost", name_of(s), s->lost);
-    s->troubled = s->told = false;
-    s->told_us = now;
-    s->lost = 0;
 }
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
@@ -243,7 +238,8 @@ static void drop(struct sink *s, size_t len)
     s->copied = s->copied > len ? s->copied - len : 0;
 }
 
-/* A file that was moved, removed or replaced is followed within a second, without a signal. */
+/* A file that was moved, removed or replaced is followed within a second, without a signal; one that could not be
+ * opened is tried again. */
 static void follow_path(struct sink *s)
 {
     uint64_t now = clock_mono_us();
@@ -251,7 +247,9 @@ static void follow_path(struct sink *s)
         return;
     }
     s->look_at_us = now + LOOK_US;
-    if (linefd_is_stale(&s->out, s->path)) {
+    if (s->error < 0) {
+        s->error = open_again(s);
+    } else if (linefd_is_stale(&s->out, s->path)) {
         int r = open_again(s);
         if (r < 0 && !s->astray) {
             log_error("The access log %s was moved or removed, and cannot be made again: %s; lines go to the old file",
@@ -289,11 +287,14 @@ bool sink_flush(struct sink *s)
     if (s->syslog || s->writer) {
         copy_lines(s);
     }
+    follow_path(s);
     if (s->out.fd < 0) {
+        if (s->error < 0) {
+            lose(s, count_lines(s->lines.data, s->lines.len), s->error);
+        }
         drop(s, s->lines.len);
         return false;
     }
-    follow_path(s);
     int error;
     while ((error = write_lines(s)) == -EMSGSIZE) { /* a line that is longer than this pipe could ever take */
         const char *end = memchr(s->lines.data, '\n', s->lines.len);

@@ -14,7 +14,9 @@ struct log_writer;
 struct syslog;
 
 /* `path` is copied; "-" stands for `std_fd` (1 or 2), which is borrowed; NULL: nowhere but where sink_copy says. A
- * missing directory of the file is made (0755 less the umask). 0 or -errno. */
+ * missing directory of the file is made (0755 less the umask). A file that cannot be opened is no reason not to serve:
+ * the server log says so, lines are counted and dropped, and it is tried again twice a second while there are any. 0 or
+ * -ENOMEM. */
 int sink_open(struct sink **out, const char *path, int std_fd);
 void sink_close(struct sink *s); /* flushes; NULL is fine */
 

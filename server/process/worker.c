@@ -372,7 +372,7 @@ static int set_up_http(struct worker *w, unsigned age)
         r = http_log_to_syslog(&w->http, s, deps->access_syslog);
     }
     if (r < 0) {
-        log_error("Cannot open the access log %s: %s", s->accesslog ? s->accesslog : "", strerror(-r));
+        log_error("Cannot start to serve: %s", strerror(-r));
     }
     return r;
 }

@@ -295,6 +295,23 @@ def test_file_that_others_move_is_followed_without_a_signal(server, how):
     s.wait_access(r"GET /after/\d+ ", 20)
 
 
+def test_worker_that_finds_no_log_to_open_serves_all_the_same(server):
+    s = server("hello:app", "-w", "2")
+    old = s.ready_workers(2)
+    s.access_path.rename(s.dir / "access.log.1")
+    s.access_path.mkdir()  # for a disk without room for a file
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not set(old) & set(s.children()), "the old ones are gone")
+    s.ready_workers(2)
+    assert s.get("/lost").status == 200
+    s.wait_log(f"Cannot write to the access log {s.access_path}: Is a directory; requests are served on")
+    s.access_path.rmdir()
+    wait_until(lambda: s.get("/again").status == 200 and s.access_path.exists(), "there is a log again")
+    s.wait_access("GET /again")
+    s.wait_log(f"The access log {s.access_path} can be written again; ")
+
+
 def test_external_logrotate_and_our_workers(server, tmp_path):
     """The usual configuration, without a postrotate script."""
     program = shutil.which("logrotate") or "/usr/sbin/logrotate"

@@ -157,13 +157,20 @@ static void test_file_is_appended_to_and_closed_on_exec(void **state)
 static void test_paths_that_cannot_be_opened_say_why(void **state)
 {
     (void)state;
-    struct sink *s = NULL;
     close(open("file", O_CREAT | O_WRONLY, 0600));
-    assert_int_equal(sink_open(&s, "", 1), -ENOENT);
-    assert_int_equal(sink_open(&s, folder, 1), -EISDIR);
-    assert_int_equal(sink_open(&s, "file/log", 1), -ENOTDIR);
-    assert_int_equal(sink_open(&s, "/proc/nowhere/log", 1), -ENOENT);
-    assert_null(s);
+    const char *const paths[] = {"", folder, "file/log", "/proc/nowhere/log"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        struct sink *s = open_sink(paths[i], 1);
+        append(s, "lost\n");
+        sink_close(s);
+    }
+    folder_content("errors");
+    assert_int_equal(count(folder_text, "\n"), 8);
+    assert_non_null(strstr(folder_text, "[ERROR] Cannot write to the access log : No such file or directory"));
+    assert_non_null(strstr(folder_text, ": Is a directory;"));
+    assert_non_null(strstr(folder_text, "[ERROR] Cannot write to the access log file/log: Not a directory"));
+    assert_non_null(strstr(folder_text, "[ERROR] 1 lines of the access log file/log were lost"));
+    assert_non_null(strstr(folder_text, "[ERROR] Cannot write to the access log /proc/nowhere/log: No such file or "));
 }
 
 static void test_reopen_follows_the_path(void **state)
@@ -430,6 +437,23 @@ static void test_file_that_was_moved_or_removed_is_made_again(void **state)
     assert_string_equal(folder_content("errors"), "");
 }
 
+static void test_file_that_cannot_be_opened_is_tried_again(void **state)
+{
+    (void)state;
+    close(open("logs", O_CREAT | O_WRONLY, 0600)); /* a file where the folder should be */
+    struct sink *s = open_sink("logs/access.log", 1);
+    append(s, "lost\n");
+    assert_false(sink_flush(s));
+    assert_int_equal(sink_reopen(s), -ENOTDIR);
+    assert_int_equal(unlink("logs"), 0);
+    append_until_in(s, "logs/access.log");
+    sink_close(s);
+    folder_content("errors");
+    assert_int_equal(count(folder_text, "\n"), 2);
+    assert_non_null(strstr(folder_text, "[WARNING] The access log logs/access.log can be written again; "));
+    assert_string_equal(folder_content("logs/access.log"), "line\n");
+}
+
 static void test_file_that_was_replaced_is_followed(void **state)
 {
     (void)state;
@@ -529,6 +553,7 @@ int main(void)
         TEST(test_pipe_without_a_reader_is_told_of_once),
         TEST(test_named_pipe_needs_no_reader),
         TEST(test_file_that_was_moved_or_removed_is_made_again),
+        TEST(test_file_that_cannot_be_opened_is_tried_again),
         TEST(test_file_that_was_replaced_is_followed),
         TEST(test_open_file_carries_a_lock),
         TEST(test_several_processes_append_whole_lines),
