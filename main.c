@@ -223,6 +223,8 @@ static void execute(struct program *p)
         h.stacks_fd = stackdump_fd(p->stackdump);
         h.pidfile_fd = pidfile_fd(p->pidfile);
         h.pidfile_path = (char *)pidfile_path(p->pidfile); /* lent */
+        h.log_path = program_log_path(p);
+        h.log_form = log_form();
     } else if (p->hooks.pre_exec(&p->hooks) < 0) {
         r = -ECANCELED;
     }
@@ -231,6 +233,7 @@ static void execute(struct program *p)
         r = reexec(p->launch, &h);
     }
     buf_finish(&counts);
+    free(h.log_path);
     free(h.waiters);
     free(h.workers);
     log_error("Can't execute %s: %s", p->launch->program, r == -ECANCELED ? "the hook pre_exec failed" : strerror(-r));
@@ -284,6 +287,16 @@ static void tear_down(struct program *p)
     log_close();
 }
 
+/* What goes wrong before the settings are known is told where the image before us wrote to: after -D nobody reads
+ * stderr. If that log cannot be opened, stderr has it. */
+static void log_early(const struct handover *h)
+{
+    if (h->log_path) {
+        log_set_form((enum log_form)h->log_form);
+        log_open(h->log_path, LOG_LEVEL_INFO);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct program p = {.report_fd = -1};
@@ -296,6 +309,9 @@ int main(int argc, char **argv)
         return 1;
     }
     int r = handover_read(&p.handover);
+    if (p.handover) {
+        log_early(p.handover);
+    }
     int status =
         r < 0 ? program_refuse_errno(&p, "The handover of the old release can't be read", r) : set_up(&p, &error);
     buf_finish(&error);

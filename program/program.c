@@ -2,6 +2,7 @@
 #include "program/program.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,6 +52,22 @@ const char *program_name(const struct program *p)
     }
     bool named = strcmp(s->default_proc_name, settings_find("default_proc_name")->default_value) != 0;
     return named ? s->default_proc_name : p->app_name;
+}
+
+char *program_log_path(const struct program *p)
+{
+    const char *path = p->settings.errorlog;
+    if (strcmp(path, "-") == 0) {
+        return NULL;
+    }
+    char *from = path[0] == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
+    if (path[0] == '/') {
+        whole = strdup(path);
+    } else if (from && asprintf(&whole, "%s/%s", from, path) < 0) {
+        whole = NULL;
+    }
+    free(from);
+    return whole;
 }
 
 void program_title(const struct program *p, const char *role)

@@ -54,5 +54,9 @@ int program_refuse_errno(struct program *p, const char *what, int r); /* the sam
 /* Of the server, among others; NULL as long as only the configuration file may know it. Borrowed from settings. */
 const char *program_name(const struct program *p);
 
+/* Where the server log is, from the root on, whatever the working directory: owned by the caller. NULL when it is no
+ * file, or memory is short. */
+char *program_log_path(const struct program *p);
+
 /* What `ps` shows. It begins with the venv's path, so that the `ps | grep` of users' scripts finds us by it. */
 void program_title(const struct program *p, const char *role);

@@ -56,6 +56,11 @@ void log_set_form(enum log_form form)
     the_log.form = form;
 }
 
+enum log_form log_form(void)
+{
+    return the_log.form;
+}
+
 int log_open(const char *path, enum log_level level)
 {
     char *copy = NULL;

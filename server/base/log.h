@@ -20,6 +20,7 @@ enum log_form { LOG_FORM_AUTO, LOG_FORM_PLAIN, LOG_FORM_JSON }; /* auto: plain, 
  * 0 or -errno, and then the log stays where it was. `path` is copied. */
 int log_open(const char *path, enum log_level level);
 void log_set_form(enum log_form form); /* auto at first; call it before log_open */
+enum log_form log_form(void);
 int log_reopen(void); /* opens the same path again (USR1), or looks at stderr anew; 0 or -errno: the old file stays */
 void log_close(void); /* back to stderr; frees what log_open took */
 

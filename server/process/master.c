@@ -330,6 +330,11 @@ static int take_over(struct master *m, struct handover *h)
     m->age = h->age;
     m->served = h->served;
     int r = children_adopt(&m->children, h);
+    for (size_t i = 0; r == 0 && i < h->n_workers; i++) {
+        if (h->workers[i].ended) {
+            child_ended(m, children_find(&m->children, h->workers[i].pid), h->workers[i].status);
+        }
+    }
     for (size_t i = 0; r == 0 && i < m->children.n; i++) {
         if (m->children.list[i].phase == CHILD_LEAVING) {
             crew_retire(m, &m->children.list[i]); /* some hear it a second time, which does no harm */

@@ -85,6 +85,9 @@ static int write_text(struct buf *b, const struct handover *h)
     if (r == 0 && h->control_fd >= 0) {
         r = buf_printf(b, "control %d %zu\n%s\n", h->control_fd, strlen(h->control_path), h->control_path);
     }
+    if (r == 0 && h->log_path) {
+        r = buf_printf(b, "log %d %zu\n%s\n", h->log_form, strlen(h->log_path), h->log_path);
+    }
     for (size_t i = 0; i < h->n_waiters && r == 0; i++) {
         r = buf_printf(b, "waiter %d\n", h->waiters[i]);
     }
@@ -192,6 +195,23 @@ static int execute(const struct launch *l, const struct handover *h, int fd)
     return r;
 }
 
+int reexec_obstacle(const struct launch *l, const char **path)
+{
+    *path = l->cwd;
+    int folder = open(l->cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 || faccessat(folder, ".", X_OK, AT_EACCESS) < 0) {
+        int r = -errno;
+        if (folder >= 0) {
+            close(folder);
+        }
+        return r;
+    }
+    *path = l->program;
+    int r = faccessat(folder, l->program, X_OK, AT_EACCESS) < 0 ? -errno : 0;
+    close(folder);
+    return r;
+}
+
 int reexec(const struct launch *l, const struct handover *h)
 {
     int fd = write_file(h);
@@ -265,7 +285,7 @@ static int add_waiter(struct handover *h, int fd)
     return 0;
 }
 
-/* A descriptor and the path of what it is. */
+/* A number, mostly a descriptor, and the path of what it is. */
 static int take_named(struct cursor *c, int fd, int *to, size_t len, char **path)
 {
     if (*path) {
@@ -284,6 +304,29 @@ static int take_listener(struct handover *h, struct cursor *c, int fd, bool ours
     }
     free(bind);
     return r;
+}
+
+static void take_end(struct handover *h, long pid, int status)
+{
+    for (size_t i = 0; i < h->n_workers; i++) {
+        if (h->workers[i].pid == pid) {
+            h->workers[i].ended = true;
+            h->workers[i].status = status;
+        }
+    }
+}
+
+/* Lines of one number or two. */
+static void take_numbers(struct handover *h, const char *line)
+{
+    sscanf(line, "scoreboard %d", &h->scoreboard_fd);
+    sscanf(line, "tickets %d", &h->tickets_fd);
+    sscanf(line, "certs %d", &h->certs_fd);
+    sscanf(line, "stacks %d", &h->stacks_fd);
+    sscanf(line, "master %d %d", &h->master_fd[0], &h->master_fd[1]);
+    sscanf(line, "wake %d %d", &h->wake_fd[0], &h->wake_fd[1]);
+    sscanf(line, "age %u", &h->age);
+    sscanf(line, "failed %u", &h->failed);
 }
 
 /* One line, and the strings behind it. Lines that we do not know are left out: a newer cwsgi may have written them,
@@ -318,6 +361,13 @@ static int take_line(struct handover *h, struct cursor *c)
     if (sscanf(line, "control %d %zu", &fd, &len) == 2) {
         return take_named(c, fd, &h->control_fd, len, &h->control_path);
     }
+    if (sscanf(line, "log %d %zu", &fd, &len) == 2) {
+        return take_named(c, fd, &h->log_form, len, &h->log_path);
+    }
+    if (sscanf(line, "ended %ld %d", &pid, &flag) == 2) {
+        take_end(h, pid, flag);
+        return 0;
+    }
     if (sscanf(line, "waiter %d", &fd) == 1) {
         return add_waiter(h, fd);
     }
@@ -334,13 +384,7 @@ static int take_line(struct handover *h, struct cursor *c)
         h->younger = younger > 0 && younger <= INT_MAX ? (pid_t)younger : 0;
         return 0;
     }
-    sscanf(line, "scoreboard %d", &h->scoreboard_fd);
-    sscanf(line, "tickets %d", &h->tickets_fd);
-    sscanf(line, "certs %d", &h->certs_fd);
-    sscanf(line, "stacks %d", &h->stacks_fd);
-    sscanf(line, "master %d %d", &h->master_fd[0], &h->master_fd[1]);
-    sscanf(line, "wake %d %d", &h->wake_fd[0], &h->wake_fd[1]);
-    sscanf(line, "age %u", &h->age);
+    take_numbers(h, line);
     return 0;
 }
 
@@ -447,9 +491,39 @@ void handover_destroy(struct handover *h)
     free(h->control_path);
     free(h->control_lock_path);
     free(h->pidfile_path);
+    free(h->log_path);
     free(h->counts);
     free(h->workers);
     free(h);
+}
+
+/* At the end of the file: of lines that contradict each other the last one counts. */
+static int note(const struct handover *h, const char *line)
+{
+    struct stat st;
+    size_t len = strlen(line);
+    if (fstat(h->fd, &st) < 0) {
+        return -errno;
+    }
+    ssize_t n = pwrite(h->fd, line, len, st.st_size);
+    return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+}
+
+int handover_note_end(struct handover *h, struct handover_worker *w, int status)
+{
+    char line[64];
+    w->ended = true;
+    w->status = status;
+    snprintf(line, sizeof(line), "ended %ld %d\n", (long)w->pid, status);
+    return note(h, line);
+}
+
+int handover_note_failed(struct handover *h, unsigned failed)
+{
+    char line[64];
+    h->failed = failed;
+    snprintf(line, sizeof(line), "failed %u\n", failed);
+    return note(h, line);
 }
 
 int reexec_again(const struct launch *l, const struct handover *h)

@@ -17,6 +17,8 @@ struct handover_worker {
     unsigned slot;
     unsigned age;
     bool retiring; /* was told to finish already */
+    bool ended;    /* between two images, and was waited for: `pid` may be another's by now */
+    int status;    /* of waitpid, when it has ended */
 };
 
 struct handover {
@@ -42,6 +44,9 @@ struct handover {
     unsigned age;                    /* of the youngest worker */
     struct handover_worker *workers; /* owned */
     size_t n_workers;
+    char *log_path;  /* owned; NULL: none. Of the server log, from the root on */
+    int log_form;    /* enum log_form */
+    unsigned failed; /* images that did not start since the trial was good (retry.h) */
 };
 
 void handover_init(struct handover *h); /* nothing in it */
@@ -58,6 +63,14 @@ int reexec(const struct launch *l, const struct handover *h);
 
 /* The same once more, with what the image before us left: nothing of it may have been closed meanwhile. */
 int reexec_again(const struct launch *l, const struct handover *h);
+
+/* For that image, in the file that it will read: a worker has ended, so many images did not start. 0 or -errno. */
+int handover_note_end(struct handover *h, struct handover_worker *w, int status);
+int handover_note_failed(struct handover *h, unsigned failed);
+
+/* What is known to be in the way: a folder that cannot be entered or a program that cannot be executed, and why
+ * (-errno). 0: nothing is. `path` is borrowed from `l`. */
+int reexec_obstacle(const struct launch *l, const char **path);
 
 /* The environment we were started with; `extra` (borrowed, or NULL) in place of a handover. The array is owned by the
  * caller, the strings are borrowed. NULL when memory is short. */

@@ -6,6 +6,7 @@
 struct handover;
 struct launch;
 
-/* Waits a moment and executes the program again, with the same handover: does not return then. Else the exit status: a
- * signal has ended the server, workers and all; or nothing is left to go on with. */
+/* Waits 2 s, longer each time up to a minute, or until SIGHUP, and executes the program again, with the same handover:
+ * does not return then. Else the exit status: a signal has ended the server, workers and all; or nothing is left to go
+ * on with. */
 int retry_run(const struct launch *l, struct handover *h);

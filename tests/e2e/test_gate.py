@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
 
-from harness import BINARY, Certificate, Load, ours, run, wait_until
+from harness import BINARY, Certificate, Load, ours, processes, run, wait_until
 
 APP = """
 import json, os, sys
@@ -130,7 +131,7 @@ def breaks_late(s, folder):
     (folder / "broken").touch()
     workers = s.children()
     s.signal("HUP")
-    s.wait_log("The old workers serve on; the new release is tried again in 2 s")
+    s.wait_log(f"The new release is tried again in 2 s; {len(workers)} of {len(workers)} old workers serve meanwhile")
     assert get_text(s) == "old"
     assert s.children() == workers and s.process.poll() is None
 
@@ -151,6 +152,44 @@ def test_new_image_that_does_not_start_is_tried_again(server, folder):
     assert (folder / "pid").read_text() == f"{s.pid}\n"
     write(folder, "newer")
     accepted(s, "newer")
+
+
+def test_new_image_that_does_not_start_is_told_of_in_the_log_and_not_too_often(server, folder):
+    write(folder, "old")
+    (folder / "gunicorn.conf.py").write_text(LATE)
+    s = server("release:app", "-w", "2", "--log-file", "server.log", folder=folder)
+    killed, other = s.ready_workers(2)
+    breaks_late(s, folder)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: not any(pid == killed for pid, _, _, _ in processes()), "it is no zombie")
+    log = folder / "server.log"
+    wait_until(lambda: "tried again in 4 s; 1 of 2 old workers" in log.read_text(), "it is tried again more slowly")
+    assert log.read_text().count("RuntimeError: late") == 2
+    assert "RuntimeError: late" not in s.stderr_path.read_text()
+    (folder / "broken").unlink()
+    write(folder, "new")
+    s.signal("HUP")
+    wait_until(lambda: get_text(s) == "new", "it has started")
+    assert f"Worker (pid:{killed}) was sent SIGKILL!" in log.read_text()
+    wait_until(lambda: other not in s.children() and len(s.children()) == 2, "all are new")
+
+
+def test_program_that_is_gone_when_it_is_tried_again(server, folder, tmp_path):
+    write(folder, "old")
+    (folder / "gunicorn.conf.py").write_text(LATE)
+    link = tmp_path / "current"
+    link.symlink_to(os.path.dirname(REAL))
+    s = server("release:app", exe=str(link / os.path.basename(REAL)), folder=folder)
+    s.ready_workers(1)
+    breaks_late(s, folder)
+    link.unlink()
+    s.wait_log(f"The new release can't be tried: {link / os.path.basename(REAL)}: No such file or directory")
+    assert get_text(s) == "old"
+    link.symlink_to(os.path.dirname(REAL))
+    (folder / "broken").unlink()
+    write(folder, "new")
+    s.signal("HUP")
+    wait_until(lambda: get_text(s) == "new", "it has started")
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])

@@ -55,7 +55,8 @@ static int next_image(void)
                 !h->workers[1].retiring && h->age == 12 && h->served && h->listeners.n == 1 &&
                 strcmp(h->listeners.list[0].bind, "unix:odd\nname 7") == 0 && h->listeners.list[0].ours &&
                 strcmp(h->pidfile_path, "/run/a b\n.pid") == 0 && strcmp(h->counts, "some\ncounts\n") == 0 &&
-                !h->newborn && h->elder == 0 && h->younger == 78;
+                !h->newborn && h->elder == 0 && h->younger == 78 && strcmp(h->log_path, "/logs/of the\nserver") == 0 &&
+                h->log_form == LOG_FORM_JSON && h->failed == 0;
     if (!good) {
         return 11;
     }
@@ -88,6 +89,8 @@ static struct handover sample(struct listener *listener, struct handover_worker 
     h.age = 12;
     h.served = true;
     h.younger = 78;
+    h.log_path = (char *)"/logs/of the\nserver";
+    h.log_form = LOG_FORM_JSON;
     workers[0] = (struct handover_worker){.pid = 70, .slot = 3, .age = 9, .retiring = true};
     workers[1] = (struct handover_worker){.pid = 77, .slot = HANDOVER_NO_SLOT, .age = 11};
     h.workers = workers;
