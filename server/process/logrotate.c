@@ -21,7 +21,8 @@
 #define SECOND_US UINT64_C(1000000)
 #define CHECK_MIN_US (SECOND_US / 100) /* between two looks at a file that grows fast */
 #define CHECK_MAX_US SECOND_US
-#define CLOCK_US (60 * SECOND_US)   /* the clock may be set: not longer than this without a look at it */
+#define CLOCK_US (60 * SECOND_US) /* the clock may be set: not longer than this without a look at it */
+#define AHEAD_MAX_S 3600 /* a file that begins later: the clock was set back, which must not put it off for weeks */
 #define TROUBLE_US (60 * SECOND_US) /* after a file could not be moved */
 
 enum period { NEVER, HOURLY, DAILY, WEEKLY };
@@ -298,8 +299,9 @@ static bool look_at(struct logrotate *r, struct watched *l, uint64_t now)
         return gone;
     }
     bool moved = meet(l, &st);
-    if (st.st_size == 0) {
-        l->since = time(NULL);
+    time_t wall = time(NULL);
+    if (st.st_size == 0 || l->since > wall + AHEAD_MAX_S) {
+        l->since = wall;
     }
     if (!is_due(r, l, &st)) {
         l->check_us = next_check(r, l, st.st_size, now);

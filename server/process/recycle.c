@@ -15,8 +15,9 @@
 #include "server/process/master_inside.h"
 
 #define SAMPLE_US SECOND_US
-#define SAMPLES 5         /* in a row, before a limit counts as passed: a peak is no leak */
-#define HARD_US SECOND_US /* from SIGQUIT to SIGKILL */
+#define SAMPLES 5                 /* in a row, before a limit counts as passed: a peak is no leak */
+#define HARD_US SECOND_US         /* from SIGQUIT to SIGKILL */
+#define LONGEST_DAY_S (25 * 3600) /* summer time ends */
 #define SHORT_LIFE_US (60 * SECOND_US)
 #define PAUSE_MIN_US (10 * SECOND_US)
 #define PAUSE_MAX_US (600 * SECOND_US)
@@ -197,9 +198,10 @@ static bool may_replace(const struct master *m, uint64_t now)
 
 static void look_who_is_due(struct master *m, uint64_t now)
 {
-    bool daily = m->recycle.daily > 0 && time(NULL) >= m->recycle.daily;
-    if (daily) {
-        m->recycle.daily = clock_next(m->deps.settings->recycle_at, time(NULL));
+    time_t at = m->recycle.daily, today = time(NULL);
+    bool daily = at > 0 && today >= at;
+    if (daily || at > today + LONGEST_DAY_S) { /* a clock that was set back must not put it off for weeks */
+        m->recycle.daily = clock_next(m->deps.settings->recycle_at, today);
     }
     for (size_t i = 0; i < m->children.n; i++) {
         struct child *c = &m->children.list[i];

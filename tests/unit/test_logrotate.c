@@ -148,6 +148,24 @@ static void test_week_ends_on_monday(void **state)
     check_period("weekly", end_of_week);
 }
 
+static void test_clock_that_was_far_ahead_delays_nothing(void **state)
+{
+    (void)state;
+    struct settings s;
+    ahead = 14 * 86400;
+    struct logrotate *r = open_log(&s, "log_rotate", "daily");
+    uint64_t now = MINUTE_US;
+    put("access.log", 0);
+    assert_false(logrotate_turn(r, now)); /* it begins in a future that will not come for two weeks */
+    put("access.log", 10);
+    ahead = 0;
+    assert_false(logrotate_turn(r, now += 2 * MINUTE_US));
+    ahead = end_of_day(time(NULL)) - time(NULL);
+    assert_true(logrotate_turn(r, now += 2 * MINUTE_US));
+    logrotate_destroy(r);
+    settings_finish(&s);
+}
+
 static void test_size_is_kept_to(void **state)
 {
     (void)state;
@@ -264,6 +282,7 @@ int main(void)
         TEST(test_hour_ends_on_the_hour),
         TEST(test_day_ends_at_midnight),
         TEST(test_week_ends_on_monday),
+        TEST(test_clock_that_was_far_ahead_delays_nothing),
         TEST(test_size_is_kept_to),
         TEST(test_file_that_somebody_else_moved_is_noticed),
         TEST(test_log_in_whose_place_something_else_is_was_moved),

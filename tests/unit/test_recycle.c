@@ -1,0 +1,74 @@
+/* test_recycle.c - when workers are due. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "server/base/clock.h"
+#include "server/config/settings.h"
+#include "server/process/master_inside.h"
+#include "server/process/recycle.h"
+
+#define DAY 86400
+
+static time_t ahead; /* of the real time */
+
+/* In the place of the C library's: what is tested asks this one. */
+time_t time(time_t *t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += ahead;
+    if (t) {
+        *t = now.tv_sec;
+    }
+    return now.tv_sec;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    ahead = 0;
+    setenv("TZ", "UTC0", 1);
+    tzset();
+    return 0;
+}
+
+static void test_clock_that_was_far_ahead_delays_no_daily_recycling(void **state)
+{
+    (void)state;
+    struct settings s = {.recycle_at = (char *)"04:30"};
+    struct master m = {.deps.settings = &s};
+    ahead = 14 * DAY;
+    recycle_init(&m);
+    ahead = 0;
+    recycle_tend(&m, clock_mono_us());
+    assert_int_equal(m.recycle.daily, clock_next("04:30", time(NULL)));
+}
+
+static void test_clock_that_was_a_little_ahead_recycles_once(void **state)
+{
+    (void)state;
+    struct settings s = {.recycle_at = (char *)"04:30"};
+    struct master m = {.deps.settings = &s};
+    ahead = clock_next("04:30", time(NULL)) - time(NULL);
+    recycle_init(&m);
+    time_t tomorrow = m.recycle.daily;
+    ahead -= 60; /* as a clock that is set right: it has been half past four already */
+    recycle_tend(&m, clock_mono_us());
+    assert_int_equal(m.recycle.daily, tomorrow);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_clock_that_was_far_ahead_delays_no_daily_recycling, begin),
+        cmocka_unit_test_setup(test_clock_that_was_a_little_ahead_recycles_once, begin),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
