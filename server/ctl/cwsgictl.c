@@ -81,15 +81,15 @@ static int choose(const struct options *o, struct servers *all)
         }
         return CTL_NOT_RUNNING;
     }
+    if ((all->n == 1 || o->instance) && find_is_silent(&all->list[0])) {
+        fprintf(stderr, "cwsgictl: the server does not answer (pid %ld)\n", all->list[0].pid);
+        return CTL_FAILED;
+    }
     if (all->n > 1) {
         fprintf(stderr, "cwsgictl: several servers are running; say with -i which is meant:\n");
         for (size_t i = 0; i < all->n; i++) {
             print_server(stderr, &all->list[i]);
         }
-        return CTL_FAILED;
-    }
-    if (find_is_silent(&all->list[0])) {
-        fprintf(stderr, "cwsgictl: the server does not answer (pid %ld)\n", all->list[0].pid);
         return CTL_FAILED;
     }
     return CTL_OK;

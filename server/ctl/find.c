@@ -215,6 +215,10 @@ void find_keep(struct servers *all, const char *what)
                     (has_path(&all->list[i], "directory", path) || has_path(&all->list[i], "started_in", path));
         keep(all, i, what ? is_meant(&all->list[i], what, path) : here, &kept);
     }
+    bool none = what && kept == 0;
+    for (size_t i = 0; none && i < all->n; i++) { /* one that is silent may be meant: only its pid is known */
+        keep(all, i, find_is_silent(&all->list[i]), &kept);
+    }
     if (what || kept > 0) {
         drop_behind(all, kept);
     }

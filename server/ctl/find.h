@@ -27,6 +27,7 @@ void find_finish(struct servers *all);
 const char *find_value(const struct server *s, const char *key, const char *after, size_t *len);
 
 /* Keeps those that are meant by `what`: a pid, a pid file, a socket, a directory, an address, a port, a name or an
- * application. NULL: of several, those of the current directory. */
+ * application; if there are none, those that do not say who they are. NULL: of several, those of the current directory.
+ */
 void find_keep(struct servers *all, const char *what);
 void find_keep_pid(struct servers *all, long pid);

@@ -238,7 +238,7 @@ def test_server_that_does_not_answer_is_not_taken_for_none(server):
     s = answers(server)
     os.kill(s.pid, signal.SIGSTOP)
     try:
-        for done in ctl(s, "status"), ctl(s, "stop"):
+        for done in ctl(s, "status"), ctl(s, "stop"), ctl(s, "-i", str(s.port), "status"), ctl(s, "-i", "other", "stop"):
             assert done.status == FAILED and f"does not answer (pid {s.pid})" in done.err
         assert f"{s.pid}  not answering" in ctl(s, "list").out
         assert json.loads(ctl(s, "list", "--json").out) == [{"pid": s.pid, "state": "not answering"}]
