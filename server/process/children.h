@@ -29,6 +29,7 @@ struct child {
     unsigned age;
     enum child_phase phase;
     uint64_t spawned_us;
+    uint64_t ready_us;       /* since when it is CHILD_READY */
     uint64_t hung_us;        /* since when it is CHILD_HUNG */
     uint64_t abort_at_us;    /* SIGABRT is due; 0: it is not, or was sent */
     uint64_t kill_at_us;     /* SIGKILL is due; 0: not told to go */
@@ -36,6 +37,7 @@ struct child {
     uint64_t due_us;         /* when its lifetime is over; 0: never */
     size_t memory;           /* bytes, at the last sample */
     unsigned over;           /* samples in a row that were too large */
+    uint64_t over_us;        /* when the first of them was taken */
     bool reopen; /* SIGUSR1 came while it was booting, when it would have died of it: due when it is ready */
 };
 

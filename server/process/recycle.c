@@ -18,6 +18,7 @@
 #define SAMPLES 5                 /* in a row, before a limit counts as passed: a peak is no leak */
 #define HARD_US SECOND_US         /* from SIGQUIT to SIGKILL */
 #define LONGEST_DAY_S (25 * 3600) /* summer time ends */
+#define FRESH_US (10 * SECOND_US) /* that long after it was ready */
 #define SHORT_LIFE_US (60 * SECOND_US)
 #define PAUSE_MIN_US (10 * SECOND_US)
 #define PAUSE_MAX_US (600 * SECOND_US)
@@ -38,6 +39,7 @@ void recycle_init(struct master *m)
 /* Up to a tenth more, so that not all workers of one start are due at once. */
 void recycle_ready(const struct master *m, struct child *c)
 {
+    c->ready_us = clock_mono_us();
     uint64_t life = (uint64_t)m->deps.settings->worker_lifetime * SECOND_US, more = 0;
     if (life == 0) {
         return;
@@ -45,7 +47,7 @@ void recycle_ready(const struct master *m, struct child *c)
     if (getrandom(&more, sizeof(more), GRND_NONBLOCK) != (ssize_t)sizeof(more)) {
         more = 0;
     }
-    c->due_us = clock_mono_us() + life + more % (life / 10);
+    c->due_us = c->ready_us + life + more % (life / 10);
 }
 
 /* --- Memory --------------------------------------------------------------------------------------------------------
@@ -64,7 +66,7 @@ static void end_at_once(struct master *m, struct child *c)
     crew_crashed(m, c);
 }
 
-static void judge_memory(struct master *m, struct child *c)
+static void judge_memory(struct master *m, struct child *c, uint64_t now)
 {
     const struct settings *s = m->deps.settings;
     if (s->max_worker_memory_hard && c->memory > s->max_worker_memory_hard && c->phase < CHILD_LEAVING) {
@@ -72,6 +74,7 @@ static void judge_memory(struct master *m, struct child *c)
         return;
     }
     c->over = s->max_worker_memory && c->memory > s->max_worker_memory ? c->over + 1 : 0;
+    c->over_us = c->over == 1 ? now : c->over_us;
     if (c->over >= SAMPLES && c->due == RECYCLE_NONE) {
         c->due = RECYCLE_MEMORY;
     }
@@ -99,7 +102,7 @@ static size_t sum(const struct master *m, size_t own)
 }
 
 /* What is shared is counted in parts, which is dear, only where it would be too much when counted whole. */
-static void sample(struct master *m)
+static void sample(struct master *m, uint64_t now)
 {
     const struct settings *s = m->deps.settings;
     size_t least = s->max_worker_memory ? s->max_worker_memory : s->max_worker_memory_hard;
@@ -117,17 +120,18 @@ static void sample(struct master *m)
     m->recycle.total = sum(m, all ? memory_pss(getpid()) : own);
     m->recycle.over_budget = all && m->recycle.total > s->memory_budget ? m->recycle.over_budget + 1 : 0;
     for (size_t i = 0; i < m->children.n; i++) {
-        judge_memory(m, &m->children.list[i]);
+        judge_memory(m, &m->children.list[i], now);
     }
 }
 
 /* All workers together use too much: the fattest is due, once none is on its way any more. */
-static void judge_budget(struct master *m)
+static void judge_budget(struct master *m, uint64_t now)
 {
     struct child *c = fattest(m);
     if (m->recycle.over_budget >= SAMPLES && c && c->due == RECYCLE_NONE &&
         children_count(&m->children, CHILD_LEAVING) == 0) {
         c->due = RECYCLE_BUDGET;
+        c->over_us = now;
         m->recycle.over_budget = 0;
     }
 }
@@ -140,11 +144,17 @@ static bool is_for_memory(const struct child *c)
     return c->due == RECYCLE_MEMORY || c->due == RECYCLE_BUDGET;
 }
 
-/* A limit that a fresh worker passes, too, must not keep the processors busy with new ones. */
+/* A limit that a fresh worker passes, too, must not keep the processors busy with new ones. One that grew to it leaks,
+ * and a new one helps. The budget is passed by all together, and they are replaced in turn: there a minute is short. */
+static bool was_too_large_when_fresh(const struct child *c)
+{
+    return c->over_us - c->ready_us < (c->due == RECYCLE_BUDGET ? SHORT_LIFE_US : FRESH_US);
+}
+
 static void pause_after(struct master *m, const struct child *c, uint64_t now)
 {
     struct recycle *r = &m->recycle;
-    if (now - c->spawned_us >= SHORT_LIFE_US) {
+    if (!was_too_large_when_fresh(c)) {
         r->pause_us = 0;
         return;
     }
@@ -153,7 +163,7 @@ static void pause_after(struct master *m, const struct child *c, uint64_t now)
     r->not_before_us = now + r->pause_us;
     log_warning("Worker (pid:%ld) is over the limit %.0f s after its start: the limit is too small for this "
                 "application; none is replaced for its memory in the next %.0f s",
-                (long)c->pid, (double)(now - c->spawned_us) / (double)SECOND_US,
+                (long)c->pid, (double)(c->over_us - c->spawned_us) / (double)SECOND_US,
                 (double)r->pause_us / (double)SECOND_US);
 }
 
@@ -225,8 +235,8 @@ void recycle_tend(struct master *m, uint64_t now)
     look_who_is_due(m, now);
     if (r->sample_us > 0 && now >= r->sample_us) {
         r->sample_us = now + SAMPLE_US;
-        sample(m);
-        judge_budget(m);
+        sample(m, now);
+        judge_budget(m, now);
     }
     if (!may_replace(m, now)) {
         return;
