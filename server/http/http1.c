@@ -122,11 +122,20 @@ static void take_over(struct http1 *h)
     conn_set_deadline(h->conn, 0);
 }
 
+static void log_refusal(const struct exchange *x, int status, const char *reason)
+{
+    if (status == 500 || status == 503) { /* 501 and 505 are about the request */
+        log_error("Cannot take a request from ip=%s: %s", x->peer->addr, reason);
+        return;
+    }
+    enum log_level level = status == 408 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING; /* who is only slow is no news */
+    log_line(level, "Invalid request from ip=%s: %s", x->peer->addr, reason);
+}
+
 static void refuse(struct http1 *h, int status, const char *reason)
 {
     struct exchange *x = h->x;
-    enum log_level level = status == 408 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING; /* who is only slow is no news */
-    log_line(level, "Invalid request from ip=%s: %s", x->peer->addr, reason);
+    log_refusal(x, status, reason);
     take_over(h);
     if (response_refuse(&x->response, status, reason) < 0) {
         conn_abort(h->conn);

@@ -215,6 +215,8 @@ def test_folder_that_is_gone_fails_the_request_alone_and_the_log_says_why(spilli
         reply = c.reply()
         assert (reply.status, reply["Connection"]) == (500, "close")
     s.wait_log("Cannot keep the body of POST /echo: No such file or directory; see the setting tmp_upload_dir")
+    s.wait_log("[ERROR] Cannot take a request from ip=127.0.0.1: The server cannot store the request")
+    assert "Invalid request" not in s.log()
     assert s.request("POST", "/echo", body=b"small").body == b"small"
     assert len(s.calls()) == 1
 
