@@ -203,6 +203,16 @@ static int work(struct program *p, const struct seat *seat)
     return status;
 }
 
+static void tell_obstacle(const struct launch *l, int r)
+{
+    const char *path = l->program;
+    if (r != -ECANCELED && reexec_obstacle(l, &path) < 0 && path == l->cwd) {
+        log_error("Can't enter %s: %s", path, strerror(-r));
+    } else {
+        log_error("Can't execute %s: %s", l->program, r == -ECANCELED ? "the hook pre_exec failed" : strerror(-r));
+    }
+}
+
 /* Executes the program as it is now: in our place, or, in the child that USR2 made, as a second master. Returns when
  * that failed: the old image goes on. */
 static void execute(struct program *p)
@@ -236,7 +246,7 @@ static void execute(struct program *p)
     free(h.log_path);
     free(h.waiters);
     free(h.workers);
-    log_error("Can't execute %s: %s", p->launch->program, r == -ECANCELED ? "the hook pre_exec failed" : strerror(-r));
+    tell_obstacle(p->launch, r);
     if (h.newborn) {
         _exit(1); /* nothing that there is to tidy up is ours */
     }

@@ -21,6 +21,7 @@
 
 #define SECOND_US UINT64_C(1000000)
 #define STACKS_US (SECOND_US / 10)    /* for a trial that takes too long to say where it stands */
+#define NOT_EXECUTED 127              /* exit status of a trial that was none, as a shell's */
 #define SAID_MAX ((size_t)64 * 1024)  /* that is kept */
 #define TURN_MAX ((size_t)256 * 1024) /* that is read in one turn of the master */
 
@@ -43,7 +44,7 @@ static _Noreturn void run_trial(const struct launch *l, char **argv, char **env,
         sigprocmask(SIG_SETMASK, &none, NULL);
         execve(l->program, argv, env);
     }
-    _exit(127);
+    _exit(NOT_EXECUTED);
 }
 
 /* Its pid, or -errno. `out`: where it writes to. */
@@ -200,6 +201,8 @@ void reload_refuse(struct reload *r, const char *format, ...)
 
 void reload_ended(struct reload *r, int status)
 {
+    const char *path;
+    int e;
     r->trial = 0;
     hear(r);
     pass_on(r, true);
@@ -208,6 +211,8 @@ void reload_ended(struct reload *r, int status)
         reload_refuse(r, "the trial of the new release takes too long");
     } else if (WIFSIGNALED(status)) {
         reload_refuse(r, "the trial of the new release was ended by signal %d", WTERMSIG(status));
+    } else if (WEXITSTATUS(status) == NOT_EXECUTED && (e = reexec_obstacle(r->launch, &path)) < 0) {
+        reload_refuse(r, "can't %s %s: %s", path == r->launch->cwd ? "enter" : "execute", path, strerror(-e));
     } else if (WEXITSTATUS(status) != 0) {
         reload_refuse(r, "the new release does not load (exit status %d)", WEXITSTATUS(status));
     } else {

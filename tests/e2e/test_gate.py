@@ -114,10 +114,26 @@ def test_program_that_is_gone(server, folder, tmp_path):
     s = server("release:app", exe=str(link / os.path.basename(REAL)), folder=folder)
     assert get_text(s) == "old"
     link.unlink()
-    refused(s, "old", "exit status 127")
+    refused(s, "old", f"can't execute {link / os.path.basename(REAL)}: No such file or directory")
     link.symlink_to(os.path.dirname(REAL))
     write(folder, "new")
     accepted(s, "new")
+
+
+def test_folder_that_is_gone(server, folder, tmp_path):
+    write(folder, "old")
+    s = server("release:app", folder=folder)
+    assert get_text(s) == "old"
+    folder.rename(tmp_path / "moved")
+    try:
+        s.dir, s.stderr_path = tmp_path / "moved", tmp_path / "moved" / "stderr.txt"
+        refused(s, "old", f"can't enter {folder}: No such file or directory")
+        s.signal("USR2")
+        s.wait_log(f"Can't enter {folder}: No such file or directory")
+        assert get_text(s) == "old"
+    finally:
+        (tmp_path / "moved").rename(folder)
+        s.dir, s.stderr_path = folder, folder / "stderr.txt"
 
 
 # Something breaks between the trial and the reload.
