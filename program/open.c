@@ -24,6 +24,9 @@
 #include "server/process/upgrade.h"
 #include "server/process/user.h"
 
+#define PIDFILE_TRIES 50 /* a second, as for a port */
+#define PIDFILE_WAIT_US (20 * 1000)
+
 static int open_syslog(struct program *p, struct buf *error)
 {
     const struct settings *s = &p->settings;
@@ -107,6 +110,19 @@ int open_tls(struct program *p, struct buf *error)
     return r < 0 ? program_refuse_errno(p, "Session tickets can't be set up", r) : GO_ON;
 }
 
+/* With patience for an old server that was just told to stop, as for its port. Not in a reload: the server itself has
+ * the file, and nobody looks after the workers meanwhile. 0 or -errno with `error`. */
+static int create_pidfile(struct program *p, const char *path, struct pidfile *old, struct buf *error)
+{
+    int r = pidfile_create(&p->pidfile, path, old, NULL, error);
+    for (int tries = 0; r == -EWOULDBLOCK && tries < PIDFILE_TRIES && !program_is_reload(p); tries++) {
+        usleep(PIDFILE_WAIT_US);
+        error->len = 0;
+        r = pidfile_create(&p->pidfile, path, NULL, NULL, error); /* `old` is gone: removed by the first try */
+    }
+    return r;
+}
+
 int open_pidfile(struct program *p, struct buf *error)
 {
     struct pidfile *old = NULL;
@@ -126,7 +142,7 @@ int open_pidfile(struct program *p, struct buf *error)
     if (asprintf(&path, "%s%s", p->settings.pidfile, second ? UPGRADE_SUFFIX : "") < 0) {
         return program_refuse(p, error);
     }
-    int r = pidfile_create(&p->pidfile, path, old, NULL, error);
+    int r = create_pidfile(p, path, old, error);
     free(path);
     if (r < 0 && program_is_reload(p)) { /* once it has served, a server does not end because of that */
         log_critical("Error: %s; the server goes on without a pid file", buf_cstr(error));

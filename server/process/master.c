@@ -57,6 +57,7 @@ void master_stop(struct master *m, bool quickly)
         pid_t other = upgrade_other(&m->upgrade);
         if (other == 0) {
             listeners_unlink(m->deps.listeners);
+            pidfile_release(m->deps.pidfile);
         }
         listeners_close(m->deps.listeners);
         control_resign(m->deps.control);

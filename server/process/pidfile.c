@@ -16,8 +16,9 @@
 #include "server/base/log.h"
 
 struct pidfile {
-    int fd;     /* owned; locked as long as it is open */
-    char *path; /* owned; absolute */
+    int fd;        /* owned; locked until it is released or closed */
+    char *path;    /* owned; absolute */
+    bool released; /* the path may belong to another process */
 };
 
 static bool names_file(const char *path, int fd)
@@ -231,9 +232,23 @@ const char *pidfile_path(const struct pidfile *p)
     return p ? p->path : NULL;
 }
 
+void pidfile_release(struct pidfile *p)
+{
+    if (p) {
+        p->released = true;
+        flock(p->fd, LOCK_UN);
+    }
+}
+
+/* Of a file that was released the lock is needed again: else another process may replace it between look and unlink. */
+static bool is_ours(const struct pidfile *p)
+{
+    return (!p->released || lock(p->fd, 0) == 0) && names_file(p->path, p->fd);
+}
+
 void pidfile_remove(struct pidfile *p)
 {
-    if (p && names_file(p->path, p->fd)) {
+    if (p && is_ours(p)) {
         unlink(p->path);
     }
     pidfile_forget(p);

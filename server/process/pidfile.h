@@ -1,7 +1,7 @@
 /* pidfile.h - the file that holds the master's pid, and says that it lives.
- * "PID\n", mode 0644, written under another name and renamed; locked for life, so that a recycled pid cannot block a
- * start: a file that nobody has locked is stale, whatever number it holds. On file systems without locks it is stale
- * when no process of that number runs our program. */
+ * "PID\n", mode 0644, written under another name and renamed; locked until its owner begins to stop, so that a recycled
+ * pid cannot block a start: a file that nobody has locked is stale, whatever number it holds. On file systems without
+ * locks it is stale when no process of that number runs our program. */
 #pragma once
 
 struct buf;
@@ -16,6 +16,9 @@ void pidfile_refresh(const struct pidfile *p); /* our pid has changed since: we 
 struct pidfile *pidfile_adopt(int fd, const char *path);
 /* Renames it: `suffix` falls off the end of its path. 0, or -1 with a sentence, and then it stays what it was. */
 int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error);
+/* The owner begins to stop: another process may have the path from now on. The file stays: for scripts it is there as
+ * long as the server. NULL is fine. */
+void pidfile_release(struct pidfile *p);
 int pidfile_fd(const struct pidfile *p);           /* borrowed; close-on-exec; -1 for NULL */
 const char *pidfile_path(const struct pidfile *p); /* borrowed; absolute; NULL for NULL */
 void pidfile_remove(struct pidfile *p);            /* unlinks it if it is still ours, frees; NULL is fine */

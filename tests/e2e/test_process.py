@@ -1,6 +1,7 @@
 """Master and workers: signals, deaths, reloads, and that nobody's request is lost by them."""
 
 import contextlib
+import fcntl
 import os
 import pwd
 import re
@@ -170,6 +171,48 @@ def test_port_is_free_while_the_last_request_runs(server):
     (s.dir / "go").touch()
     assert reply.result().status == 200
     assert s.wait() == 0
+
+
+@ours
+def test_pid_file_is_free_while_the_last_request_runs(server, tmp_path):
+    file = tmp_path / "x.pid"
+    s = server("probe:app", "--pid", file, "--graceful-timeout", "600")
+    reply = s.background("get", "/wait?file=go")
+    s.wait_call("/wait")
+    s.signal("TERM")
+    second = server("probe:app", "--pid", file, port=s.port)
+    assert get_pid(second) and file.read_text() == f"{second.pid}\n"
+    (s.dir / "go").touch()
+    assert reply.result().status == 200
+    assert s.wait() == 0
+    assert file.read_text() == f"{second.pid}\n"
+    assert second.stop() == 0 and not file.exists()
+
+
+@ours
+def test_pid_file_is_there_until_the_server_has_ended(server, tmp_path):
+    file = tmp_path / "x.pid"
+    s = server("probe:app", "--pid", file, "--graceful-timeout", "600")
+    reply = s.background("get", "/wait?file=go")
+    s.wait_call("/wait")
+    s.signal("TERM")
+    wait_until(lambda: not listening(s.port), "nobody listens")
+    assert file.read_text() == f"{s.pid}\n"
+    (s.dir / "go").touch()
+    assert reply.result().status == 200
+    assert s.wait() == 0 and not file.exists()
+
+
+@ours
+def test_start_waits_for_a_pid_file_whose_owner_is_about_to_stop(server, tmp_path):
+    file = tmp_path / "x.pid"
+    with open(file, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        s = server("hello:app", "--pid", file, wait=False)
+        time.sleep(0.5)
+        assert s.process.poll() is None, s.log()
+    wait_until(lambda: listening(s.port), "it listens")
+    assert s.get("/").status == 200 and file.read_text() == f"{s.pid}\n"
 
 
 def test_graceful_timeout_ends_the_patience(server):

@@ -202,6 +202,22 @@ static void test_second_start_is_refused_and_leaves_the_file(void **state)
     buf_finish(&error);
 }
 
+static void test_released_file_may_be_had_by_another_and_is_removed_by_who_has_it(void **state)
+{
+    (void)state;
+    struct pidfile *p, *second;
+    struct buf error = {0};
+    assert_int_equal(pidfile_create(&p, "a.pid", NULL, NULL, &error), 0);
+    pidfile_release(p);
+    assert_int_equal(access("a.pid", F_OK), 0);
+    assert_int_equal(pidfile_create(&second, "a.pid", NULL, NULL, &error), 0);
+    pidfile_remove(p);
+    assert_int_equal(access("a.pid", F_OK), 0);
+    pidfile_release(second);
+    pidfile_remove(second);
+    assert_int_equal(access("a.pid", F_OK), -1);
+}
+
 static void write_file(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -305,6 +321,7 @@ static void test_no_pid_file_is_fine(void **state)
 {
     (void)state;
     pidfile_remove(NULL);
+    pidfile_release(NULL);
     pidfile_forget(NULL);
     assert_int_equal(pidfile_fd(NULL), -1);
     assert_null(pidfile_path(NULL));
@@ -354,6 +371,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_false_argv0_leads_to_ourselves),
         cmocka_unit_test(test_pid_file_holds_our_pid_and_goes_with_us),
         cmocka_unit_test(test_second_start_is_refused_and_leaves_the_file),
+        cmocka_unit_test(test_released_file_may_be_had_by_another_and_is_removed_by_who_has_it),
         cmocka_unit_test(test_recycled_pid_does_not_block_a_start),
         cmocka_unit_test(test_file_of_a_successor_is_not_removed),
         cmocka_unit_test(test_missing_directory_is_told),
