@@ -26,6 +26,7 @@
 #define OUT_MAX ((size_t)8 * 1024 * 1024) /* that waits for a client */
 #define LOOK_US UINT64_C(20000)           /* workers do not say that they leave */
 #define PAUSE_US UINT64_C(1000000)
+#define SETTLE_US UINT64_C(1000000)    /* from one look whether the name of the address is free to the next */
 #define PATIENCE_US UINT64_C(60000000) /* with a client that says nothing, or does not read */
 
 struct control {
@@ -33,6 +34,7 @@ struct control {
     char *path, *link;    /* owned: of the socket; of the link to it in the user's folder; NULL: none */
     int fd;               /* owned; -1: none */
     mode_t mode;
+    bool second;       /* our name has the pid in it, since another server has the name of the address */
     uint64_t pause_us; /* until then nobody is accepted: descriptors are short */
     struct client clients[CONTROL_CLIENTS];
 };
@@ -52,6 +54,20 @@ static int make_name(const struct settings *s, bool with_pid, struct buf *name)
     int r = strncmp(s->bind.v[0], "fd://", 5) == 0 ? buf_puts(name, "fd") : runfolder_name(s->bind.v[0], name);
     with_pid |= strncmp(s->bind.v[0], "fd://", 5) == 0;
     return r == 0 && with_pid ? buf_printf(name, "-%ld", (long)getpid()) : r;
+}
+
+/* c->path is in the user's folder: where the setting control_socket wants the socket elsewhere, a link to it is there.
+ */
+static void place(struct control *c, const struct settings *s)
+{
+    if (!s->control_socket) {
+        return;
+    }
+    c->link = c->path;
+    c->path = s->control_socket[0] == '/' ? strdup(s->control_socket) : NULL;
+    char *here = c->path ? NULL : getcwd(NULL, 0);
+    c->path = here ? join(here, s->control_socket, "") : c->path;
+    free(here);
 }
 
 /* Takes the lock of this name in the first folder that can be had. As control_claim. */
@@ -84,12 +100,8 @@ static long take_name(struct control *c, const struct settings *s, const char *n
         }
     }
     pidfile_remove(old);
-    if (c->lock && s->control_socket) {
-        c->link = c->path;
-        c->path = s->control_socket[0] == '/' ? strdup(s->control_socket) : NULL;
-        char *here = c->path ? NULL : getcwd(NULL, 0);
-        c->path = here ? join(here, s->control_socket, "") : c->path;
-        free(here);
+    if (c->lock) {
+        place(c, s);
     }
     return 0;
 }
@@ -140,6 +152,7 @@ long control_claim(struct control **out, const struct settings *s, bool alone, s
         name.len = 0;
         if (other > 0 && !alone && make_name(s, true, &name) == 0 && buf_cstr(&name)) {
             other = take_name(c, s, name.data, NULL, note);
+            c->second = other == 0 && c->lock;
         }
     }
     pidfile_remove(old);
@@ -221,6 +234,55 @@ void control_open(struct control *c, struct buf *note)
     }
 }
 
+/* The socket, or the link to it, goes to the path `to` (owned by us from then on); one that could not be opened, since
+ * the server that had the name had it, too, is opened now. */
+static void move_socket(struct control *c, const struct settings *s, char *to)
+{
+    char **at = c->link ? &c->link : &c->path;
+    struct buf note = {0};
+    if (c->fd >= 0 && rename(*at, to) < 0) {
+        log_debug("The control socket stays %s: %s", *at, strerror(errno));
+        free(to);
+        return;
+    }
+    free(*at);
+    *at = to;
+    if (c->fd < 0) {
+        if (c->link) {
+            free(c->path);
+            c->path = c->link;
+            c->link = NULL;
+        }
+        place(c, s);
+        control_open(c, &note);
+    }
+    log_debug("Control socket: %s", c->fd >= 0 ? c->path : "none");
+    buf_finish(&note);
+}
+
+void control_settle(struct control *c, const struct settings *s)
+{
+    struct buf name = {0};
+    if (!c || !c->second || make_name(s, false, &name) < 0 || !buf_cstr(&name)) {
+        return;
+    }
+    char *folder = strdup(pidfile_path(c->lock)), *slash = folder ? strrchr(folder, '/') : NULL;
+    if (slash) {
+        *slash = '\0';
+    }
+    char *lock = slash ? join(folder, name.data, ".pid") : NULL;
+    char *path = slash ? join(folder, name.data, ".sock") : NULL;
+    if (lock && path && pidfile_move(c->lock, lock) == 0) {
+        c->second = false;
+        move_socket(c, s, path);
+        path = NULL;
+    }
+    free(path);
+    free(lock);
+    free(folder);
+    buf_finish(&name);
+}
+
 const char *control_path(const struct control *c)
 {
     return c && c->fd >= 0 ? c->path : NULL;
@@ -237,9 +299,12 @@ void control_resign(struct control *c)
     }
     if (c->link) {
         unlink(c->link);
+        free(c->link);
+        c->link = NULL; /* from now on it may be another server's */
     }
     pidfile_remove(c->lock);
     c->lock = NULL;
+    c->second = false;
 }
 
 static void drop(struct client *k)
@@ -447,6 +512,10 @@ uint64_t control_deadline(const struct control *c)
             due = clock_mono_us() + LOOK_US;
         }
         at = due > 0 && (at == 0 || due < at) ? due : at;
+    }
+    if (c && c->second) {
+        uint64_t due = clock_mono_us() + SETTLE_US;
+        at = at == 0 || due < at ? due : at;
     }
     return at;
 }

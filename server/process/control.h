@@ -1,7 +1,8 @@
 /* control.h - the control socket of a master: who may talk to it, lines in, texts out.
  * One for each instance, in the user's folder (runfolder.h) under the name of its first address, or where the setting
  * control_socket says. Never fatal: a server that cannot have one goes on without. Never taken over: a lock on
- * NAME.pid says who has it; a second server of that name adds its pid to it.
+ * NAME.pid says who has it; a second server of that name adds its pid to it, until
+ * the name is free.
  *
  * A client sends lines of at most 4095 bytes: "status json\n". Each is answered by "done STATUS LENGTH\n" and LENGTH
  * bytes of text: an exit status, and what is to be shown. commands.h says which lines there are. */
@@ -57,6 +58,8 @@ int control_hand_over(const struct control *c, struct handover *h); /* lends; 0 
 const char *control_path(const struct control *c); /* borrowed; NULL: none */
 
 /* For the master's loop. */
+/* Takes over the name of the address, once the server that had it is gone or stops. NULL is fine. */
+void control_settle(struct control *c, const struct settings *s);
 void control_await(const struct control *c, struct news *news);
 void control_tend(struct control *c, struct master *m, uint64_t now);
 uint64_t control_deadline(const struct control *c); /* when it wants to be called again, or 0 */

@@ -61,6 +61,9 @@ void master_stop(struct master *m, bool quickly)
         }
         listeners_close(m->deps.listeners);
         control_resign(m->deps.control);
+        if (other > 0) {
+            kill(other, SIGCHLD); /* wakes it: the name of the control socket is free for it */
+        }
         systemd_notify(other > 0 ? "MAINPID=%ld" : "STOPPING=1\nSTATUS=Stopping", (long)other);
         reload_cancel(&m->reload);
     }
@@ -507,6 +510,7 @@ enum master_outcome master_run(struct master *m, int *status, struct seat *seat)
         orders_take(m);
         read_slots(m);
         stackdump_tend(m->deps.stackdump, clock_mono_us());
+        control_settle(m->deps.control, m->deps.settings);
         control_tend(m->deps.control, m, clock_mono_us());
         watch(m);
         if (crew_balance(m, seat)) {

@@ -190,22 +190,33 @@ void pidfile_refresh(const struct pidfile *p)
     }
 }
 
+int pidfile_move(struct pidfile *p, const char *path)
+{
+    long pid = 0;
+    char *copy = strdup(path);
+    int r = copy ? move_locked(p->path, path, &pid) : -ENOMEM;
+    if (r < 0) {
+        free(copy);
+        return r;
+    }
+    free(p->path);
+    p->path = copy;
+    return 0;
+}
+
 int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error)
 {
     size_t len = strlen(p->path), cut = strlen(suffix);
     if (len <= cut || strcmp(p->path + len - cut, suffix) != 0) {
         return 0;
     }
-    long pid = 0;
     char *path = strndup(p->path, len - cut);
-    int r = path ? move_locked(p->path, path, &pid) : -ENOMEM;
+    int r = path ? pidfile_move(p, path) : -ENOMEM;
+    free(path);
     if (r < 0) {
         buf_printf(error, "The pid file stays %s: %s", p->path, strerror(-r));
-        free(path);
         return -1;
     }
-    free(p->path);
-    p->path = path;
     return 0;
 }
 

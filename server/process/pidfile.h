@@ -14,7 +14,9 @@ int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, 
 void pidfile_refresh(const struct pidfile *p); /* our pid has changed since: we have forked; NULL is fine */
 /* In the next image of the master: takes over the locked descriptor, copies the path. NULL when memory is short. */
 struct pidfile *pidfile_adopt(int fd, const char *path);
-/* Renames it: `suffix` falls off the end of its path. 0, or -1 with a sentence, and then it stays what it was. */
+/* Renames it; absolute. 0 or -errno, and then it stays what it was. -EWOULDBLOCK: another process has that path. */
+int pidfile_move(struct pidfile *p, const char *path);
+/* The same: `suffix` falls off the end of its path. 0, or -1 with a sentence, and then it stays what it was. */
 int pidfile_promote(struct pidfile *p, const char *suffix, struct buf *error);
 /* The owner begins to stop: another process may have the path from now on. The file stays: for scripts it is there as
  * long as the server. NULL is fine. */

@@ -1,5 +1,6 @@
 """cwsgictl and the control socket: finding the server, asking it, starting and stopping it, whatever has happened."""
 
+import fcntl
 import json
 import os
 import pty
@@ -277,6 +278,25 @@ def test_socket_is_never_taken_over(server, tmp_path):
     assert second.stop() == 0
     assert json.loads(run(tmp_path, "-i", path, "status", "--json").out)["pid"] == first.pid
     assert status(first)["socket"] == str(path)  # and it is found without being told where
+
+
+def test_name_of_the_address_goes_to_the_server_that_stays(server, tmp_path):
+    """Of two starts at the same moment one may get the name, and the other one the port."""
+    folder, port = tmp_path / ".cwsgi", free_port()
+    folder.mkdir(mode=0o700)
+    with open(folder / f"127.0.0.1:{port}.pid", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        s = server("hello:app", port=port, env=environment(HOME=str(tmp_path)))
+        own = folder / f"127.0.0.1:{port}-{s.pid}.sock"
+        wait_until(own.exists, "its name has its pid in it")
+        asking = socket.socket(socket.AF_UNIX)
+        asking.connect(str(own))
+    wait_until(lambda: not own.exists(), "it takes the name of the address")
+    asking.sendall(b"identity\n")
+    assert asking.recv(5) == b"done "
+    asking.close()
+    assert sorted(p.name for p in folder.iterdir()) == [f"127.0.0.1:{port}.pid", f"127.0.0.1:{port}.sock"]
+    assert run(tmp_path, "start", "-b", f"127.0.0.1:{port}", "hello:app", cwd=s.dir).out == f"cwsgi is running already (pid {s.pid})\n"
 
 
 def test_no_socket_when_none_is_wanted(server):

@@ -1,5 +1,6 @@
 """USR2: a second master beside the first, and what scripts do with the two of them."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import socket
 import pytest
 
 from harness import Load, alive, children_of, command, environment, listening, ours, run, wait_until
+from test_ctl import ask as ask_ctl, ctl
 from test_systemd import activated, ask, count, notified  # noqa: F401
 
 READY = """
@@ -85,6 +87,25 @@ def test_old_master_goes_on_when_the_new_one_is_stopped(upgraded, folder):
     assert s.get("/").status == 200 and (folder / "x.pid").read_text() == f"{s.pid}\n"
     s.stop()
     assert not (folder / "x.sock").exists()
+
+
+@ours
+@pytest.mark.parametrize("options", [[], ["--control-socket", "control.sock"]], ids=["", "elsewhere"])
+def test_cwsgictl_knows_the_new_master_once_the_old_one_stops(upgraded, folder, options):
+    s = upgraded(*options, "--graceful-timeout", "600")
+    names = {f"127.0.0.1:{s.port}.pid", f"127.0.0.1:{s.port}.sock"}
+    sockets = s.dir / ".cwsgi"
+    arguments = ["-b", f"127.0.0.1:{s.port}", *options, "probe:app"]
+    s.stop()
+    wait_until(lambda: {p.name for p in sockets.iterdir()} == names, "it has the name of the address")
+    assert ctl(s, "start", *arguments).out == f"cwsgi is running already (pid {s.second})\n"
+    assert f"Reloaded: generation 2, 1 workers, pid {s.second}\n" in ask_ctl(s, "restart", *arguments)
+    assert {p.name for p in sockets.iterdir()} == names
+    shown = json.loads(ask_ctl(s, "status", "--json"))
+    assert shown["pid"] == s.second and shown["socket"] == str(folder / "control.sock" if options else sockets / sorted(names)[1])
+    os.kill(s.second, signal.SIGTERM)
+    wait_until(lambda: not alive(s.second), "it has ended")
+    assert not list(sockets.iterdir()) and not (folder / "control.sock").exists()
 
 
 @ours
