@@ -149,7 +149,13 @@ int open_pidfile(struct program *p, struct buf *error)
         error->len = 0;
         return GO_ON;
     }
-    return r < 0 ? program_refuse(p, error) : GO_ON;
+    if (r < 0) {
+        return program_refuse(p, error);
+    }
+    if (!p->handover) {
+        pidfile_clear(p->pidfile, UPGRADE_SUFFIX); /* of two masters that were killed together */
+    }
+    return GO_ON;
 }
 
 int open_listeners(struct program *p, struct buf *error)

@@ -18,6 +18,7 @@
 #include "server/config/settings.h"
 #include "server/net/unixpath.h"
 #include "server/process/commands.h"
+#include "server/process/leftovers.h"
 #include "server/process/news.h"
 #include "server/process/pidfile.h"
 #include "server/process/reexec.h"
@@ -106,6 +107,22 @@ static long take_name(struct control *c, const struct settings *s, const char *n
     return 0;
 }
 
+/* Owned. NULL when memory is short. */
+static char *folder_of(const struct pidfile *lock)
+{
+    const char *path = pidfile_path(lock);
+    return strndup(path, (size_t)(strrchr(path, '/') - path)); /* it is absolute */
+}
+
+static void clear_folder(const struct control *c)
+{
+    char *folder = folder_of(c->lock);
+    if (folder) {
+        leftovers_remove(folder);
+    }
+    free(folder);
+}
+
 static void take_over(struct control *c, struct handover *h)
 {
     c->fd = h->control_fd;
@@ -151,11 +168,15 @@ long control_claim(struct control **out, const struct settings *s, bool alone, s
         old = NULL; /* taken over */
         name.len = 0;
         if (other > 0 && !alone && make_name(s, true, &name) == 0 && buf_cstr(&name)) {
-            other = take_name(c, s, name.data, NULL, note);
-            c->second = other == 0 && c->lock;
+            take_name(c, s, name.data, NULL, note); /* without a name it goes on, too */
+            c->second = c->lock != NULL;
+            other = 0;
         }
     }
     pidfile_remove(old);
+    if (c->lock && (!h || h->newborn)) { /* a reload comes when there is other work to do */
+        clear_folder(c);
+    }
     if (c->fd >= 0 && (!c->lock || !c->path || strcmp(c->path, h->control_path) != 0)) {
         unlink(h->control_path);
         close_socket(c);
@@ -266,12 +287,9 @@ void control_settle(struct control *c, const struct settings *s)
     if (!c || !c->second || make_name(s, false, &name) < 0 || !buf_cstr(&name)) {
         return;
     }
-    char *folder = strdup(pidfile_path(c->lock)), *slash = folder ? strrchr(folder, '/') : NULL;
-    if (slash) {
-        *slash = '\0';
-    }
-    char *lock = slash ? join(folder, name.data, ".pid") : NULL;
-    char *path = slash ? join(folder, name.data, ".sock") : NULL;
+    char *folder = folder_of(c->lock);
+    char *lock = folder ? join(folder, name.data, ".pid") : NULL;
+    char *path = folder ? join(folder, name.data, ".sock") : NULL;
     if (lock && path && pidfile_move(c->lock, lock) == 0) {
         c->second = false;
         move_socket(c, s, path);

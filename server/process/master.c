@@ -177,6 +177,7 @@ void master_reap(struct master *m)
             child_ended(m, c, status);
         } else if (upgrade_ended(&m->upgrade, pid, status)) {
             systemd_notify("MAINPID=%ld", (long)getpid());
+            pidfile_clear(m->deps.pidfile, UPGRADE_SUFFIX); /* when it was killed */
         } else if (pid == m->reload.trial) {
             reload_ended(&m->reload, status);
             if (m->reload.state == RELOAD_REFUSED) {

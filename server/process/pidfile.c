@@ -233,6 +233,32 @@ struct pidfile *pidfile_adopt(int fd, const char *path)
     return p;
 }
 
+struct pidfile *pidfile_seize(const char *path)
+{
+    char digit;
+    struct stat st;
+    struct pidfile *p = NULL;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) {
+        return NULL;
+    }
+    bool dead = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && pread(fd, &digit, 1, 0) == 1 && digit >= '1' &&
+                digit <= '9' && flock(fd, LOCK_EX | LOCK_NB) == 0 && names_file(path, fd);
+    if (!dead || !(p = pidfile_adopt(fd, path))) {
+        close(fd);
+    }
+    return p;
+}
+
+void pidfile_clear(const struct pidfile *p, const char *suffix)
+{
+    char *path = NULL;
+    if (p && asprintf(&path, "%s%s", p->path, suffix) >= 0) {
+        pidfile_remove(pidfile_seize(path));
+        free(path);
+    }
+}
+
 int pidfile_fd(const struct pidfile *p)
 {
     return p ? p->fd : -1;

@@ -12,6 +12,10 @@ struct pidfile;
  * asks) is the pid that it wrote, 0 when it has not yet. */
 int pidfile_create(struct pidfile **out, const char *path, struct pidfile *old, long *other, struct buf *error);
 void pidfile_refresh(const struct pidfile *p); /* our pid has changed since: we have forked; NULL is fine */
+/* The file of a process that is gone, for us to remove. NULL: there is none, somebody has it, or nobody can tell, since
+ * the file system has no locks. Absolute. */
+struct pidfile *pidfile_seize(const char *path);
+void pidfile_clear(const struct pidfile *p, const char *suffix); /* one that is gone had `suffix` added to our path */
 /* In the next image of the master: takes over the locked descriptor, copies the path. NULL when memory is short. */
 struct pidfile *pidfile_adopt(int fd, const char *path);
 /* Renames it; absolute. 0 or -errno, and then it stays what it was. -EWOULDBLOCK: another process has that path. */

@@ -235,6 +235,32 @@ def test_killed_master_leaves_nothing_in_the_way(server):
     assert not list((s.dir / ".cwsgi").iterdir())
 
 
+def test_start_removes_what_killed_servers_have_left(server, tmp_path):
+    folder = tmp_path / ".cwsgi"
+    folder.mkdir(mode=0o700)
+    for name in "127.0.0.1:1-77", "127.0.0.1:1-78", "fd-79":
+        (folder / f"{name}.pid").write_text("77\n")
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(folder / f"{name}.sock"))
+    for name in "notes.pid", "notes-1.txt", "127.0.0.1:1.pid":
+        (folder / name).write_text("1\n")
+    (folder / "notes-2.pid").write_text("for me\n")
+    with open(folder / "127.0.0.1:1-78.pid") as lives:
+        fcntl.flock(lives, fcntl.LOCK_EX)
+        s = server("hello:app", env=environment(HOME=str(tmp_path)))
+        assert s.get("/").status == 200
+        assert {p.name for p in folder.iterdir()} == {
+            "127.0.0.1:1-78.pid",
+            "127.0.0.1:1-78.sock",
+            "127.0.0.1:1.pid",
+            "notes.pid",
+            "notes-1.txt",
+            "notes-2.pid",
+            f"127.0.0.1:{s.port}.pid",
+            f"127.0.0.1:{s.port}.sock",
+        }
+
+
 def test_server_that_does_not_answer_is_not_taken_for_none(server):
     s = answers(server)
     os.kill(s.pid, signal.SIGSTOP)

@@ -118,6 +118,21 @@ def test_old_master_that_is_killed_promotes_the_new_one(upgraded, folder):
     assert s.get("/").status == 200
 
 
+@ours
+def test_second_pid_file_goes_with_a_new_master_that_is_killed(upgraded, folder):
+    s = upgraded()
+    os.kill(s.second, signal.SIGKILL)
+    wait_until(lambda: not (folder / "x.pid.2").exists(), "its pid file is gone")
+    assert s.get("/").status == 200 and (folder / "x.pid").read_text() == f"{s.pid}\n"
+
+
+@ours
+def test_start_removes_the_second_pid_file_of_masters_that_were_killed_together(server, folder):
+    (folder / "x.pid.2").write_text("77\n")
+    s = server("hello:app", "-p", "x.pid", folder=folder)
+    assert s.get("/").status == 200 and not (folder / "x.pid.2").exists()
+
+
 def test_usr2_while_there_are_two_is_ignored(upgraded):
     s = upgraded()
     s.signal("USR2")

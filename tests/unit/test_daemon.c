@@ -225,6 +225,28 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
+static void test_only_what_a_dead_process_has_left_is_seized(void **state)
+{
+    (void)state;
+    struct pidfile *p;
+    struct buf error = {0};
+    const char *const others[] = {"", "notes\n", "0\n"};
+    assert_null(pidfile_seize("a.pid"));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        write_file("a.pid", others[i]);
+        assert_null(pidfile_seize("a.pid"));
+    }
+    unlink("a.pid");
+    assert_int_equal(pidfile_create(&p, "a.pid", NULL, NULL, &error), 0);
+    assert_null(pidfile_seize(pidfile_path(p)));
+    write_file("a.pid.2", "77\n");
+    pidfile_clear(p, ".2");
+    assert_int_equal(access("a.pid.2", F_OK), -1);
+    pidfile_clear(p, ".2");
+    pidfile_remove(p);
+    pidfile_clear(NULL, ".2");
+}
+
 static void test_recycled_pid_does_not_block_a_start(void **state)
 {
     (void)state;
@@ -373,6 +395,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_second_start_is_refused_and_leaves_the_file),
         cmocka_unit_test(test_released_file_may_be_had_by_another_and_is_removed_by_who_has_it),
         cmocka_unit_test(test_recycled_pid_does_not_block_a_start),
+        cmocka_unit_test(test_only_what_a_dead_process_has_left_is_seized),
         cmocka_unit_test(test_file_of_a_successor_is_not_removed),
         cmocka_unit_test(test_missing_directory_is_told),
         cmocka_unit_test(test_lock_ends_with_the_owner_though_children_live),
