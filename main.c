@@ -14,6 +14,7 @@
 #include "python/gil.h"
 #include "python/interp.h"
 #include "python/library.h"
+#include "python/product.h"
 #include "python/pyhooks.h"
 #include "python/pylog.h"
 #include "server/base/buf.h"
@@ -52,6 +53,7 @@ static int start_interpreter(struct program *p, struct buf *error)
     }
     p->interpreter = true;
     library_first();
+    product_appear();
     return GO_ON;
 }
 

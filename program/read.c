@@ -10,6 +10,7 @@
 #include "python/configfile.h"
 #include "python/interp.h"
 #include "python/paste.h"
+#include "python/product.h"
 #include "server/base/buf.h"
 #include "server/process/daemon.h"
 #include "server/process/systemd.h"
@@ -70,12 +71,13 @@ int read_settings(struct program *p, struct buf *error)
     if (interp_set_paths(NULL, NULL, error) < 0) {
         return program_refuse(p, error);
     }
-    if (configfile_run(s, p->cli.config, error) < 0 || settings_check(s, error) < 0 || paste_settings(s, error) < 0) {
+    if (configfile_run(s, p->cli.config, error) < 0 || product_settle(s, error) < 0 || settings_check(s, error) < 0 ||
+        paste_settings(s, error) < 0) {
         return program_refuse(p, error);
     }
     p->app_name = cli_application(&p->cli, s, error);
     if (!p->app_name || interp_set_paths(s->chdir, s->pythonpath, error) < 0 ||
-        interp_setenv("SERVER_SOFTWARE", "cwsgi/" CWSGI_VERSION) < 0 || set_environment(&s->raw_env, error) < 0) {
+        set_environment(&s->raw_env, error) < 0) {
         return program_refuse(p, error);
     }
     return GO_ON;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "python/product.h"
 #include "python/pyerror.h"
 #include "server/base/buf.h"
 #include "server/config/settings.h"
@@ -372,26 +373,11 @@ done:
     return module;
 }
 
-/* Is the exception that is set an import of gunicorn, which is not there? */
-static bool misses_gunicorn(void)
-{
-    PyObject *type, *value, *tb;
-    PyErr_Fetch(&type, &value, &tb);
-    PyErr_NormalizeException(&type, &value, &tb);
-    PyObject *name =
-        PyErr_GivenExceptionMatches(type, PyExc_ModuleNotFoundError) ? PyObject_GetAttrString(value, "name") : NULL;
-    const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-    bool r = text && strcmp(text, "gunicorn") == 0;
-    Py_XDECREF(name);
-    PyErr_Restore(type, value, tb);
-    return r;
-}
-
 /* Takes over `module`; NULL: it raised. */
 static int finish(struct settings *s, const char *where, PyObject *module, struct buf *error)
 {
     if (!module) {
-        bool needs_gunicorn = misses_gunicorn();
+        bool needs_gunicorn = product_is_missed();
         pyerror_log(LOG_LEVEL_ERROR, "Exception in config file %s", where);
         buf_printf(error, "Failed to read config file: %s%s", where,
                    needs_gunicorn ? ": it imports gunicorn, which must be installed beside cwsgi for that" : "");

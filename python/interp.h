@@ -28,6 +28,6 @@ void interp_plug(struct hooks *h);
  * sentence. */
 int interp_set_paths(const char *dir, const char *pythonpath, struct buf *error);
 
-/* os.environ[name] = value, which sets the C environment too (raw_env, SERVER_SOFTWARE). 0, or -1 when it was refused
+/* os.environ[name] = value, which sets the C environment too (raw_env). 0, or -1 when it was refused
  * (it was logged). */
 int interp_setenv(const char *name, const char *value);

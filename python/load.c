@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "python/product.h"
 #include "python/pyerror.h"
 
 /* MODULE:EXPRESSION, the expression read. */
@@ -218,12 +219,13 @@ static void explain(const struct address *a, const char *address)
     char name[512] = "", file[4096] = "", line[32] = "";
     PyObject *type, *value, *tb;
 
+    bool needs_gunicorn = product_is_missed();
     PyErr_Fetch(&type, &value, &tb);
     PyErr_NormalizeException(&type, &value, &tb);
     bool import = PyErr_GivenExceptionMatches(type, PyExc_ImportError);
     bool missing = PyErr_GivenExceptionMatches(type, PyExc_ModuleNotFoundError);
     bool syntax = PyErr_GivenExceptionMatches(type, PyExc_SyntaxError);
-    if (value && missing) {
+    if (value && (missing || needs_gunicorn)) {
         copy_text(value, "name", name, sizeof(name));
     }
     if (value && syntax) {

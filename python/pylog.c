@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "python/logconfig.h"
+#include "python/product.h"
 #include "python/pyerror.h"
 #include "python/pyhooks.h"
 #include "server/base/buf.h"
@@ -115,6 +116,7 @@ static struct log_writer writer = {.record = record, .access = access_line, .reo
 static int refuse(const struct settings *s, struct buf *error)
 {
     char text[500];
+    bool needs_gunicorn = product_is_missed();
 
     pyerror_text(text, sizeof(text));
     if (has_own_class(s)) {
@@ -122,7 +124,7 @@ static int refuse(const struct settings *s, struct buf *error)
     } else {
         buf_printf(error, "Python's logging cannot be configured: %s", text);
     }
-    if (strstr(text, "No module named 'gunicorn")) {
+    if (needs_gunicorn) {
         buf_puts(error, "; a class that derives from gunicorn's needs gunicorn to be installed, too");
     }
     return -1;

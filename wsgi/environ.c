@@ -150,7 +150,7 @@ static int put_all(struct environ *e, PyObject *dict, const struct settings *s, 
                    bool https)
 {
     PyObject **k = e->keys;
-    bool ok = put(dict, k[KEY_SERVER_SOFTWARE], PyUnicode_FromString("cwsgi/" CWSGI_VERSION)) == 0 &&
+    bool ok = put(dict, k[KEY_SERVER_SOFTWARE], latin1_new(str_of(s->server_software))) == 0 &&
               put(dict, k[KEY_VERSION], Py_BuildValue("(ii)", 1, 0)) == 0 &&
               put(dict, k[KEY_URL_SCHEME], PyUnicode_InternFromString(https ? "https" : "http")) == 0 &&
               put(dict, k[KEY_ERRORS], errors_new(types)) == 0 &&

@@ -145,6 +145,8 @@ void settings_finish(struct settings *s)
             value_finish(&v, &table[i]);
         }
     }
+    free(s->server_field);
+    free(s->server_software);
     *s = (struct settings){0};
 }
 

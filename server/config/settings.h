@@ -117,6 +117,9 @@ struct settings {
 #undef SECTION
 #undef SETTING
     unsigned char source[SETTINGS_ROWS]; /* enum settings_source of each row */
+    /* No rows, but what the configuration file may say as well (product.h). Owned; NULL until it has run. */
+    char *server_field;    /* the header field Server */
+    char *server_software; /* SERVER_SOFTWARE in environ */
 };
 
 /* Defaults, and what the environment says of them. 0, or -1 with a sentence in `error`; settings_finish is due in

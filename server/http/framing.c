@@ -8,8 +8,9 @@
 #include "server/base/clock.h"
 #include "server/base/digits.h"
 #include "server/http/exchange.h"
+#include "server/http/http.h"
 
-#define OWN_FIELDS_MAX 256 /* status line without its text, Server, Date, Connection, length, the empty line */
+#define OWN_FIELDS_MAX 256 /* status line without its text, Date, Connection, length, the empty line */
 #define SIZE_LINE_MAX 24   /* of a chunk: 16 hexadecimal digits at most, CR LF */
 
 enum framing framing_of(const struct exchange *x)
@@ -29,19 +30,20 @@ static char *put(char *p, struct str s)
     return p + s.len;
 }
 
-bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock, struct str more,
+bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct http *http, struct str more,
                   struct chunk *out)
 {
     const struct response *r = &x->response;
     bool http11 = x->request.minor > 0;
-    char *head = arena_alloc(&x->arena, r->status_line.len + r->block.len + more.len + OWN_FIELDS_MAX);
+    char *head =
+        arena_alloc(&x->arena, r->status_line.len + http->server.len + r->block.len + more.len + OWN_FIELDS_MAX);
     if (!head) {
         return false;
     }
     char *p = put(head, http11 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
     p = put(p, r->status_line);
-    p = put(p, STR("\r\nServer: cwsgi\r\nDate: "));
-    p = put(p, (struct str){clock->http_date, CLOCK_HTTP_DATE_LEN});
+    p = put(p, http->server);
+    p = put(p, (struct str){http->clock.http_date, CLOCK_HTTP_DATE_LEN});
     p = put(p, STR("\r\n"));
     if (!keep_alive) {
         p = put(p, STR("Connection: close\r\n"));

@@ -7,8 +7,8 @@
 #include "server/base/str.h"
 #include "server/net/chunk.h"
 
-struct clock;
 struct exchange;
+struct http;
 
 enum framing {
     FRAMING_LENGTH,  /* Content-Length, or no body at all */
@@ -20,7 +20,7 @@ enum framing framing_of(const struct exchange *x);
 
 /* The head of x->response, with `more` lines of our own, as one chunk in the arena. False when memory is short. The
  * response is only read: the application's thread may be reading it, too. */
-bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct clock *clock, struct str more,
+bool framing_head(struct exchange *x, enum framing framing, bool keep_alive, const struct http *http, struct str more,
                   struct chunk *out);
 
 /* Moves chunks of a body into `out`, framed, as many as `max` places take (3 or more): all of them become one chunk on

@@ -2,6 +2,7 @@
 #include "server/http/http.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,18 @@ static const char *tmp_dir(const struct settings *s)
     return dir && *dir ? dir : "/tmp";
 }
 
+/* 0 or -ENOMEM. */
+static int name_server(struct http *h, const char *name)
+{
+    char *text;
+    int len = asprintf(&text, "\r\nServer: %s\r\nDate: ", name ? name : "cwsgi");
+    if (len < 0) {
+        return -ENOMEM;
+    }
+    h->server = (struct str){text, (size_t)len};
+    return 0;
+}
+
 int http_init(struct http *h, const struct settings *s, struct executor *executor, struct slot *slot, unsigned worker)
 {
     *h = (struct http){
@@ -62,7 +75,8 @@ int http_init(struct http *h, const struct settings *s, struct executor *executo
     };
     clock_update(&h->clock);
     h->tmp_dir = strdup(tmp_dir(s));
-    int r = h->tmp_dir ? forward_create(&h->forward, s) : -ENOMEM;
+    int r = h->tmp_dir ? name_server(h, s->server_field) : -ENOMEM;
+    r = r == 0 ? forward_create(&h->forward, s) : r;
     r = r == 0 ? open_log(h, s) : r;
     if (r < 0) {
         http_finish(h);
@@ -95,7 +109,9 @@ void http_finish(struct http *h)
     sink_close(h->sink);
     forward_destroy(h->forward);
     free(h->tmp_dir);
+    free((char *)h->server.p);
     h->tmp_dir = NULL;
+    h->server = (struct str){0};
     h->format = NULL;
     h->sink = NULL;
     h->forward = NULL;

@@ -34,6 +34,7 @@ struct http {
     char *tmp_dir;           /* owned: where large bodies lie */
     struct forward *forward; /* owned: what front ends may say */
     struct clock clock;
+    struct str server; /* owned: the field Server in each answer, from the end of the line before it to the date */
     struct accesslog *format; /* owned; NULL: no access log */
     struct sink *sink;        /* owned; NULL: no access log */
     struct statsd *statsd;    /* borrowed; NULL: requests are not told of. Set after http_init */

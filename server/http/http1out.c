@@ -66,7 +66,7 @@ static bool make_head(struct http1 *h, struct chunk *out)
     struct str more = {pin, tohttps_pin(h->x, h->http->hsts, pin)};
     h->x->response.head_sent = true;
     exchange_note(h->x, &h->x->answered_us);
-    return framing_head(h->x, h->framing, h->keep_alive, &h->http->clock, more, out);
+    return framing_head(h->x, h->framing, h->keep_alive, h->http, more, out);
 }
 
 /* Hands a part of the body to the connection; `last`: all that is left of it, and then what ends the answer. 0, or

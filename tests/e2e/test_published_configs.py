@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from harness import PRODUCT, THREADED, environment, ours, wait_until
+from harness import THREADED, environment, ours, wait_until
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_listening_sockets_and_settings_are_shown(configured, folder):
 
 def test_environment_names_the_server_software(configured):
     s = configured("import os\n")
-    assert s.get("/variables?names=SERVER_SOFTWARE").text.startswith(PRODUCT + "/")
+    assert s.get("/variables?names=SERVER_SOFTWARE").text.startswith("gunicorn/")
 
 
 def test_hook_before_a_request_that_raises_answers_500(configured):

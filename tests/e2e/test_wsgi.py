@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness import IS_GUNICORN, PRODUCT, THREADED, folder_with_apps, free_port, ours
+from harness import IS_GUNICORN, THREADED, folder_with_apps, free_port, ours
 from wire import encode
 
 
@@ -63,7 +63,7 @@ def test_environ_of_a_plain_get(site):
         "wsgi.input_terminated": True,
     }
     assert {k: got.get(k) for k in expected} == expected
-    assert got["SERVER_SOFTWARE"].startswith(PRODUCT + "/")
+    assert got["SERVER_SOFTWARE"].startswith("gunicorn/")
     assert got["SERVER_NAME"]
     assert got["REMOTE_PORT"].isdigit()
     for key in ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper", "wsgi.multithread"):
