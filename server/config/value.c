@@ -385,7 +385,8 @@ int value_parse(union value *v, const struct setting *row, const char *const *te
 {
     *v = (union value){0};
     enum value_kind kind = value_kind(row);
-    if (n == 0 && (kind == VALUE_INT || kind == VALUE_SIZE || row->type == SETTING_PAIRS)) {
+    if (n == 0 && row->type != SETTING_BOOL_AUTO &&
+        (kind == VALUE_INT || kind == VALUE_SIZE || row->type == SETTING_PAIRS)) {
         return value_invalid(error, row, "None", source, "it needs a value");
     }
     if (kind == VALUE_LIST) {
@@ -394,7 +395,9 @@ int value_parse(union value *v, const struct setting *row, const char *const *te
     if (n > 1) {
         return value_invalid(error, row, texts[1], source, "it takes one value, not several");
     }
-    const char *given = n == 1 ? texts[0] : row->default_value;
+    bool none =
+        n == 0 || (row->allowed && strcmp(row->allowed, "*") == 0 && texts[0][strspn(texts[0], " \t\n\r\v\f")] == '\0');
+    const char *given = none ? row->default_value : texts[0];
     if (!given) {
         return 0;
     }

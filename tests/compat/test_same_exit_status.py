@@ -23,6 +23,11 @@ FILES = {
     "exits.conf.py": "import sys\nsys.exit(7)\n",
     "no_hook.conf.py": "on_starting = 'x'\n",
     "unknown.conf.py": "no_such_setting = 3\n",
+    "empty.conf.py": "pidfile = proc_name = chdir = tmp_upload_dir = ciphers = ca_certs = ''\npreload_app = bind = None\n",
+    "empty_statsd.conf.py": "statsd_host = ''\n",
+    "empty_control.conf.py": "control_socket = ''\n",
+    "empty_log.conf.py": "accesslog = ''\n",
+    "no_address.conf.py": "bind = None\n",
     "on_starting.conf.py": "def on_starting(server):\n    raise RuntimeError('hook')\n",
     "when_ready.conf.py": "def when_ready(server):\n    raise RuntimeError('hook')\n",
     "pre_fork.conf.py": "def pre_fork(server, worker):\n    raise RuntimeError('hook')\n",
@@ -70,6 +75,12 @@ SAME = {
     "-c no_hook.conf.py hello:app": 1,
     "-c unknown.conf.py --check-config hello:app": 0,
     "-c python:no_such_module hello:app": 1,
+    "-c empty.conf.py hello:app": SERVES,
+    "-c empty_statsd.conf.py hello:app": SERVES,
+    "-c empty_control.conf.py hello:app": SERVES,
+    "-c empty_log.conf.py hello:app": 1,
+    "--pid= --name= hello:app": SERVES,
+    "--error-logfile= hello:app": 1,
     "-c on_starting.conf.py hello:app": 1,
     "-c when_ready.conf.py hello:app": 1,
     "-c post_fork.conf.py hello:app": 3,
@@ -118,6 +129,8 @@ OTHERWISE = {
     "--cert-reqs 9 --check-config hello:app": ("a value that makes no sense", 0, 1),
     "--env NAME --check-config hello:app": ("a value that makes no sense", 0, 1),
     "--log-syslog --log-syslog-to x --check-config hello:app": ("a value that makes no sense", 0, 1),
+    "-c empty_log.conf.py --check-config hello:app": ("a value that makes no sense", 0, 1),
+    "-c no_address.conf.py --check-config hello:app": ("a value that makes no sense", 0, 1),
     "--certfile= --check-config hello:app": ("--certfile= with nothing behind it", 0, 1),
     "hello:app other:app": ("a second argument beside the application", SERVES, 2),
     "-c exits.conf.py hello:app": ("sys.exit in a configuration file", 7, 1),
@@ -146,7 +159,7 @@ def end_of(side, line):
     while args and re.match("[A-Z_]+=", args[0]):
         name, _, variables[name] = args.pop(0).partition("=")
     port = free_port()
-    if "-b" not in args:
+    if "-b" not in args and "no_address.conf.py" not in args:
         args = ["-b", f"127.0.0.1:{port}", *args]
     process = subprocess.Popen(
         [side.exe, *args], cwd=side.folder, env=side.env(**variables), start_new_session=True,

@@ -437,7 +437,32 @@ static void test_given_but_empty_is_an_error(void **state)
                   "certfile is empty: give it a value or leave it out (from the configuration file)");
     check_refuses(f, "keyfile", " ", "keyfile is empty: give it a value or leave it out (from the configuration file)");
     check_refuses(f, "bind", ",", "bind is empty: give it a value or leave it out (from the configuration file)");
-    check_refuses(f, "chdir", "", "chdir is empty: give it a value or leave it out (from the configuration file)");
+    check_refuses(f, "accesslog", "",
+                  "accesslog is empty: give it a value or leave it out (from the configuration file)");
+}
+
+/* pidfile = os.getenv("PIDFILE", "") */
+static void test_empty_is_not_given_where_gunicorn_takes_it_so(void **state)
+{
+    struct fixture *f = *state;
+    check_takes(f, "pidfile", "");
+    check_takes(f, "statsd_host", " ");
+    check_takes(f, "control_socket", "");
+    assert_null(f->s.pidfile);
+    assert_null(f->s.statsd_host);
+    assert_null(f->s.control_socket);
+    check_takes(f, "chdir", "");
+    assert_int_equal(f->s.chdir[0], '/'); /* the current directory, by its whole path */
+}
+
+static void test_none_is_the_default_where_gunicorn_takes_it(void **state)
+{
+    struct fixture *f = *state;
+    struct buf error = {0};
+    assert_int_equal(settings_set(&f->s, "preload_app", NULL, 0, SETTINGS_FILE, &error), 0);
+    assert_int_equal(f->s.preload_app, SETTING_FALSE);
+    assert_int_equal(settings_set(&f->s, "workers", NULL, 0, SETTINGS_FILE, &error), -1);
+    buf_finish(&error);
 }
 
 static void test_a_certificate_may_hold_its_key_but_a_key_needs_a_certificate(void **state)
@@ -671,6 +696,8 @@ int main(void)
         TEST(test_the_later_source_wins_whatever_the_order),
         TEST(test_a_wrong_value_is_an_error_even_when_overridden),
         TEST(test_given_but_empty_is_an_error),
+        TEST(test_empty_is_not_given_where_gunicorn_takes_it_so),
+        TEST(test_none_is_the_default_where_gunicorn_takes_it),
         TEST(test_a_certificate_may_hold_its_key_but_a_key_needs_a_certificate),
         TEST(test_other_kinds_of_workers_are_refused_with_advice),
         TEST(test_what_would_change_safety_or_meaning_is_refused),
