@@ -28,10 +28,18 @@ SAME = {
     "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 200),
 }
 
+HOST = "a malformed Host, such as evil host, a@b, \u00e9.org or a port above 65535"
+FRAGMENT = "a request target with a #fragment"
+
 # The name of the difference, gunicorn's status, ours.
 OTHERWISE = {
     "unknown version": (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "an unknown version of HTTP", 400, 505),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 without Host", 200, 400),
+    "host with a blank": (b"GET / HTTP/1.1\r\nHost: evil host\r\nConnection: close\r\n\r\n", HOST, 200, 400),
+    "host with a user": (b"GET / HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n", HOST, 200, 400),
+    "host in UTF-8": ("GET / HTTP/1.1\r\nHost: \u00e9.org\r\nConnection: close\r\n\r\n".encode(), HOST, 200, 400),
+    "host with a large port": (b"GET / HTTP/1.1\r\nHost: a:65536\r\nConnection: close\r\n\r\n", HOST, 200, 400),
+    "fragment": (b"GET /#a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", FRAGMENT, 200, 400),
     "unknown method": (b"ODD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "an unknown method", 200, 501),
 }
 
