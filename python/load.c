@@ -162,7 +162,7 @@ static int split(struct address *a, const char *address)
     return a->module && a->text ? 0 : -1;
 }
 
-/* --- When importing failed -------------------------------------------------------------------------------------- */
+/* When importing failed */
 
 /* "hello.py" where "hello" was meant, and the file is there: gunicorn's words, which people search for. */
 static bool hint_of_file_name(const struct address *a)
@@ -247,7 +247,7 @@ static void explain(const struct address *a, const char *address)
     }
 }
 
-/* --- From address to callable ------------------------------------------------------------------------------------- */
+/* From address to callable */
 
 /* True when the call itself did not fit the function's parameters: the traceback then ends in our own call. */
 static bool is_wrong_call(void)

@@ -21,8 +21,7 @@
 #define LOGGING_MODULE "_cwsgi_logging"
 #define RELOAD_MODULE "_cwsgi_reload"
 
-/* --- The module -----------------------------------------------------------------------------------------------------
- */
+/* The module */
 
 /* log(level, text) for the stand-in of gunicorn's logger. */
 static PyObject *put_log(PyObject *self, PyObject *args)
@@ -220,7 +219,7 @@ static int make_loggers(const struct settings *s)
     return pyhooks_make_module(LOGGING_MODULE, loggers_source, values);
 }
 
-/* --- Calling ---------------------------------------------------------------------------------------------------- */
+/* Calling */
 
 /* The stand-ins' object of that name. Without stand-ins, since there is no hook, NULL without an exception. */
 static PyObject *standin(const char *name)
@@ -471,8 +470,7 @@ void pyhooks_plug(struct hooks *h, const struct settings *s)
     }
 }
 
-/* --- Around requests ------------------------------------------------------------------------------------------------
- */
+/* Around requests */
 
 static int wrap(PyObject **out, const char *name)
 {

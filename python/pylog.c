@@ -75,9 +75,7 @@ static PyObject *decode(const char *text, size_t len)
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)len, "backslashreplace");
 }
 
-/* --- struct log_writer: any thread
- * ------------------------------------------------------------------------------------
- */
+/* struct log_writer: any thread */
 
 static int record(struct log_writer *w, enum log_level level, const char *text, size_t len)
 {
@@ -109,8 +107,7 @@ static void reopen(struct log_writer *w)
 
 static struct log_writer writer = {.record = record, .access = access_line, .reopen = reopen};
 
-/* --- Life
- * ------------------------------------------------------------------------------------------------------------- */
+/* Life */
 
 /* "The sentence of the exception that is set": what to do about it, where that is known. */
 static int refuse(const struct settings *s, struct buf *error)
@@ -204,8 +201,7 @@ bool pylog_on(void)
     return log_writer() == &writer;
 }
 
-/* --- With the interpreter held
- * ---------------------------------------------------------------------------------------- */
+/* With the interpreter held */
 
 int pylog_exception(enum log_level level, const char *title, PyObject *value)
 {

@@ -67,7 +67,7 @@ void stacks_disable(void)
     signal(SIGURG, SIG_IGN);
 }
 
-/* --- Asking ----------------------------------------------------------------------------------------------------- */
+/* Asking */
 
 static PyObject *thread_id(pthread_t thread)
 {
@@ -154,7 +154,7 @@ static void *ask(void *arg)
     return NULL;
 }
 
-/* --- Waiting for the answer ------------------------------------------------------------------------------------- */
+/* Waiting for the answer */
 
 static void show_last_known(pthread_t first)
 {

@@ -103,8 +103,7 @@ struct environ {
     char *script_name; /* its bytes, percent-encoded as in a target */
 };
 
-/* --- What is prepared -----------------------------------------------------------------------------------------------
- */
+/* What is prepared */
 
 /* Steals the value, which may be NULL with an exception. */
 static int put(PyObject *dict, PyObject *key, PyObject *value)
@@ -280,8 +279,7 @@ void environ_destroy(struct environ *e)
     free(e);
 }
 
-/* --- Values ---------------------------------------------------------------------------------------------------------
- */
+/* Values */
 
 static PyObject *new_ref(PyObject *object)
 {
@@ -327,8 +325,7 @@ static PyObject *protocol_of(const struct environ *e, const struct request *r)
     return PyUnicode_FromFormat("HTTP/%u.%u", r->major, r->minor);
 }
 
-/* --- One request ----------------------------------------------------------------------------------------------------
- */
+/* One request */
 
 static int put_target(struct environ *e, PyObject *dict, const struct request *r)
 {

@@ -22,8 +22,7 @@ static struct file_wrapper *self_of(PyObject *object)
     return (struct file_wrapper *)object;
 }
 
-/* --- As a file ------------------------------------------------------------------------------------------------------
- */
+/* As a file */
 
 static bool is_io(PyObject *io, PyObject *object, const char *class_name)
 {
@@ -114,8 +113,7 @@ int file_wrapper_chunk(PyObject *wrapper, struct chunk *out)
     return 1;
 }
 
-/* --- As an iterable -------------------------------------------------------------------------------------------------
- */
+/* As an iterable */
 
 static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {

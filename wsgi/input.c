@@ -228,8 +228,7 @@ static PyObject *read_lines(struct input *in, Py_ssize_t hint)
     return list;
 }
 
-/* --- Methods --------------------------------------------------------------------------------------------------------
- */
+/* Methods */
 
 /* read(), read(None) and read(-1) want all. */
 static int size_argument(PyObject *const *args, Py_ssize_t n, const char *method, Py_ssize_t *size)

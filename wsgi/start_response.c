@@ -34,7 +34,7 @@ static struct start_response *request_of(PyObject *object)
     return s;
 }
 
-/* --- Status and headers ----------------------------------------------------------------------------------------- */
+/* Status and headers */
 
 /* The latin-1 bytes of a str, borrowed from it. `header`: whose value it is; NULL for anything else. */
 static int latin1(PyObject *text, const char *what, PyObject *header, struct str *out)
@@ -281,7 +281,7 @@ static PyObject *call_hints(PyObject *self, PyObject *const *args, size_t nargsf
     Py_RETURN_NONE;
 }
 
-/* --- Body ------------------------------------------------------------------------------------------------------- */
+/* Body */
 
 int start_response_body(struct start_response *s, PyObject *chunk)
 {
@@ -338,7 +338,7 @@ static PyObject *call_write(PyObject *self, PyObject *const *args, size_t nargsf
     Py_RETURN_NONE;
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------- */
+/* Life */
 
 static int bind_callable(PyObject **slot, PyTypeObject *type, vectorcallfunc call, struct start_response *s)
 {

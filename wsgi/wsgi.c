@@ -60,7 +60,7 @@ static struct wsgi *wsgi_of(struct app *a)
     return (struct wsgi *)a;
 }
 
-/* --- Calls and their free list ------------------------------------------------------------------------------------ */
+/* Calls and their free list */
 
 static void destroy_call(struct call *c)
 {
@@ -95,7 +95,7 @@ static void give_call(struct wsgi *w, struct call *c)
 #endif
 }
 
-/* --- The body ----------------------------------------------------------------------------------------------------- */
+/* The body */
 
 static enum app_result failed(const struct exchange *x)
 {
@@ -230,7 +230,7 @@ static enum app_result first(struct wsgi *w, struct call *c, struct exchange *x)
     return c->iterator ? push_next(w, c, x) : failed(x);
 }
 
-/* --- struct app --------------------------------------------------------------------------------------------------- */
+/* struct app */
 
 static void attach(struct app *a)
 {
@@ -420,7 +420,7 @@ static void reap(struct app *a)
     lend_reap(&wsgi_of(a)->lender);
 }
 
-/* --- Life --------------------------------------------------------------------------------------------------------- */
+/* Life */
 
 /* The thread that imports `threading` first is the main thread to Python: it must not be one of the pool's. */
 static int import_threading(void)

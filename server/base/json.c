@@ -5,7 +5,7 @@
 
 #include "server/base/buf.h"
 
-/* --- Bytes -> the inside of a string ------------------------------------------------------------------------------ */
+/* Bytes -> the inside of a string */
 
 #define BAD 0xfffd /* replacement character */
 
@@ -100,7 +100,7 @@ int json_escape(struct buf *out, const void *bytes, size_t len)
     return from < at ? buf_append(out, p + from, at - from) : 0;
 }
 
-/* --- Values ------------------------------------------------------------------------------------------------------- */
+/* Values */
 
 static void note(struct json *j, int r)
 {

@@ -16,7 +16,7 @@
 
 #define TRIES 8 /* to open a path that is being rotated just now */
 
-/* --- Opening ------------------------------------------------------------------------------------------------------ */
+/* Opening */
 
 int linefd_make_parents(const char *path)
 {
@@ -139,7 +139,7 @@ bool linefd_is_stale(const struct linefd *l, const char *path)
                                 : now.st_dev != ours.st_dev || now.st_ino != ours.st_ino;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------------------------ */
+/* Writing */
 
 static ssize_t write_once(const struct linefd *l, const char *data, size_t len)
 {

@@ -41,7 +41,7 @@ static struct {
     atomic_bool cut;   /* the last one that was written is not complete */
 } the_log = {.out = {.fd = STDERR_FILENO, .asks = true}, .echo = -1, .level = LOG_LEVEL_INFO};
 
-/* --- Opening ------------------------------------------------------------------------------------------------------ */
+/* Opening */
 
 static void choose_shape(void)
 {
@@ -189,7 +189,7 @@ bool log_enabled(enum log_level level)
     return level >= the_log.level;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------------------------ */
+/* Writing */
 
 /* A file that was moved, removed or replaced is followed within a second: by one thread, the others go on. */
 static void follow_path(uint64_t now)

@@ -190,8 +190,7 @@ struct board *scoreboard_board(const struct scoreboard *sb)
     return &sb->cells->head.board;
 }
 
-/* --- What was counted ----------------------------------------------------------------------------------------------
- */
+/* What was counted */
 
 static void add(_Atomic uint64_t *to, uint64_t n)
 {

@@ -60,8 +60,7 @@ size_t scoreboard_size(const struct scoreboard *sb);
 struct slot *scoreboard_slot(const struct scoreboard *sb, size_t i); /* i < size; good until scoreboard_grow */
 struct board *scoreboard_board(const struct scoreboard *sb);         /* the same */
 
-/* --- What was counted ----------------------------------------------------------------------------------------------
- */
+/* What was counted */
 void scoreboard_event(struct scoreboard *sb, enum event e); /* one more. By the master */
 /* Notes what has been counted so far as the beginning of minute `number`. By the master. */
 void scoreboard_note_minute(struct scoreboard *sb, int64_t number);

@@ -56,7 +56,7 @@ static unsigned long count_lines(const char *p, size_t len)
     return n;
 }
 
-/* --- Trouble: requests are never held up by a log; what it does not take is counted ------------------------------- */
+/* Trouble: requests are never held up by a log; what it does not take is counted */
 
 static void lose(struct sink *s, unsigned long lines, int error)
 {
@@ -83,7 +83,7 @@ static void recover(struct sink *s)
     s->lost = 0;
 }
 
-/* --- Opening ------------------------------------------------------------------------------------------------------ */
+/* Opening */
 
 int sink_make_file(const char *path, uid_t uid, gid_t gid)
 {
@@ -195,7 +195,7 @@ static void copy_lines(struct sink *s)
     s->copied = s->lines.len;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------------------------ */
+/* Writing */
 
 bool sink_has_lines(const struct sink *s)
 {

@@ -45,8 +45,7 @@ static int failed(const char *what, int r)
     return CTL_FAILED;
 }
 
-/* --- Which server --------------------------------------------------------------------------------------------------
- */
+/* Which server */
 
 static void print_server(FILE *to, const struct server *s)
 {
@@ -95,8 +94,7 @@ static int choose(const struct options *o, struct servers *all)
     return CTL_OK;
 }
 
-/* --- Commands ------------------------------------------------------------------------------------------------------
- */
+/* Commands */
 
 /* Asks the server and shows its answer. */
 static int ask_server(const struct options *o, const struct server *s, const char *line, unsigned seconds)
@@ -370,8 +368,7 @@ static const struct {
 };
 #define N_COMMANDS (sizeof(COMMANDS) / sizeof(COMMANDS[0]))
 
-/* --- The command line ----------------------------------------------------------------------------------------------
- */
+/* The command line */
 
 /* One of our own options at argv[*i]. -1: it is none; else an exit status, CTL_OK to go on. */
 static int take_option(struct options *o, char **argv, int argc, int *i)

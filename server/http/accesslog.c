@@ -68,7 +68,7 @@ struct accesslog {
     char start[ATOM_START + 1];
 };
 
-/* --- Compiling ---------------------------------------------------------------------------------------------------- */
+/* Compiling */
 
 static struct atom_value get_unknown(struct finished *f, struct str argument)
 {
@@ -237,7 +237,7 @@ bool accesslog_wants_times(const struct accesslog *a)
     return a->times;
 }
 
-/* --- Printing ----------------------------------------------------------------------------------------------------- */
+/* Printing */
 
 /* As buf_append, without a call where there is room: a line is made of some fifty pieces. */
 static inline int put(struct buf *out, const char *p, size_t len)

@@ -42,7 +42,7 @@ static struct atom_value field_value(struct str s)
 
 #define GET(name) static struct atom_value name(struct finished *f, struct str argument)
 
-/* --- The request -------------------------------------------------------------------------------------------------- */
+/* The request */
 
 static struct str field(const struct request *r, enum header_id id)
 {
@@ -172,7 +172,7 @@ GET(get_request_header)
     return field_value(field_by_name(&f->x->request, argument));
 }
 
-/* --- The answer --------------------------------------------------------------------------------------------------- */
+/* The answer */
 
 GET(get_status)
 {
@@ -202,7 +202,7 @@ GET(get_response_header)
     return none();
 }
 
-/* --- Time --------------------------------------------------------------------------------------------------------- */
+/* Time */
 
 GET(get_time)
 {
@@ -263,7 +263,7 @@ GET(get_first_byte)
     return between(f->x->started_us, f->x->answered_us);
 }
 
-/* --- Connection and worker ---------------------------------------------------------------------------------------- */
+/* Connection and worker */
 
 GET(get_connection)
 {
@@ -313,7 +313,7 @@ GET(get_bracketed_pid)
     return own((struct str){f->scratch, (size_t)n});
 }
 
-/* --- Variables of WSGI: as the application has left them; where none was called, what comes from the request ------ */
+/* Variables of WSGI: as the application has left them; where none was called, what comes from the request */
 
 static struct atom_value header_variable(const struct request *r, struct str name)
 {
@@ -380,7 +380,7 @@ GET(get_variable)
     return none();
 }
 
-/* --- Names -------------------------------------------------------------------------------------------------------- */
+/* Names */
 
 GET(get_nothing)
 {

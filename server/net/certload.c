@@ -36,8 +36,7 @@ static int fail(struct loading *l)
     return -1;
 }
 
-/* --- Pairing -------------------------------------------------------------------------------------------------------
- */
+/* Pairing */
 
 static struct certsource *source_of_keys(struct loading *l)
 {
@@ -166,8 +165,7 @@ static int explain_none(struct loading *l)
     return -1;
 }
 
-/* --- Choosing ------------------------------------------------------------------------------------------------------
- */
+/* Choosing */
 
 static int compare(long a, long b)
 {
@@ -362,8 +360,7 @@ static int complete_chains(struct loading *l, struct certs *certs)
     return 0;
 }
 
-/* --- Warnings ------------------------------------------------------------------------------------------------------
- */
+/* Warnings */
 
 /* RFC 8446 4.4.2: the certificate first, each further one certifies one before it. */
 static bool is_in_order(const struct certpair *p, const struct pemfile *f)
@@ -463,8 +460,7 @@ static int warn(struct loading *l, const struct certs *certs)
     return warn_of_keyless(l, certs);
 }
 
-/* --- All of it -----------------------------------------------------------------------------------------------------
- */
+/* All of it */
 
 static int choose(struct loading *l, struct certloaded *out, const struct certs *before)
 {

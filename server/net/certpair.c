@@ -30,8 +30,7 @@ long cert_days(time_t until, time_t now)
     return (long)(until > now ? (until - now + DAY - 1) / DAY : (until - now) / DAY);
 }
 
-/* --- Names ---------------------------------------------------------------------------------------------------------
- */
+/* Names */
 
 /* 0 or -ENOMEM. Names that no client could ask for are left out. */
 static int add_name(struct certpair *p, const char *name, size_t len)
@@ -114,8 +113,7 @@ static int read_names(struct certpair *p)
     return r;
 }
 
-/* --- Life ----------------------------------------------------------------------------------------------------------
- */
+/* Life */
 
 int certpair_init(struct certpair *p, X509 *cert, EVP_PKEY *key, const char *cert_path, const char *key_path)
 {
@@ -186,8 +184,7 @@ bool certpair_same(const struct certpair *p, const struct certpair *q)
     return true;
 }
 
-/* --- The chain -----------------------------------------------------------------------------------------------------
- */
+/* The chain */
 
 static bool is_root(X509 *cert)
 {
@@ -267,8 +264,7 @@ int certpair_complete(struct certpair *p, X509 *const *known, size_t n_known, X5
     return 0;
 }
 
-/* --- For people ----------------------------------------------------------------------------------------------------
- */
+/* For people */
 
 int cert_print(struct buf *out, const char *text)
 {

@@ -31,8 +31,7 @@ struct certs {
     char *host;         /* owned; whose set is the first one */
 };
 
-/* --- Choosing ------------------------------------------------------------------------------------------------------
- */
+/* Choosing */
 
 static int by_name(const void *a, const void *b)
 {
@@ -257,8 +256,7 @@ void certs_destroy(struct certs *c)
     free(c);
 }
 
-/* --- Asking --------------------------------------------------------------------------------------------------------
- */
+/* Asking */
 
 size_t certs_count(const struct certs *c)
 {

@@ -146,7 +146,7 @@ void commands_obey(struct master *m, struct client *k, char *line)
     client_done_text(k, 2, "This server does not know the command '%s'\n", name ? name : "");
 }
 
-/* --- Answers that take a while ------------------------------------------------------------------------------------ */
+/* Answers that take a while */
 
 /* Tells of the trial; when it was good, the next image goes on with this client. */
 static void tell_trial(const struct master *m, struct client *k)

@@ -40,8 +40,7 @@ struct control {
     struct client clients[CONTROL_CLIENTS];
 };
 
-/* --- The name ------------------------------------------------------------------------------------------------------
- */
+/* The name */
 
 static char *join(const char *folder, const char *name, const char *suffix)
 {
@@ -197,8 +196,7 @@ void control_detached(const struct control *c)
     }
 }
 
-/* --- The socket ----------------------------------------------------------------------------------------------------
- */
+/* The socket */
 
 static int listen_at(struct control *c)
 {
@@ -377,8 +375,7 @@ int control_hand_over(const struct control *c, struct handover *h)
     return 0;
 }
 
-/* --- Clients -------------------------------------------------------------------------------------------------------
- */
+/* Clients */
 
 void client_done(struct client *k, int status, const void *text, size_t len)
 {

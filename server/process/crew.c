@@ -51,8 +51,7 @@ void crew_retire(struct master *m, struct child *c)
     child_signal(c, SIGTERM);
 }
 
-/* --- Starting workers ----------------------------------------------------------------------------------------------
- */
+/* Starting workers */
 
 static size_t serving(const struct master *m)
 {

@@ -15,8 +15,7 @@
 #include "server/base/log.h"
 #include "server/process/hooks.h"
 
-/* --- Program path --------------------------------------------------------------------------------------------------
- */
+/* Program path */
 
 static bool is_our_program(const char *path)
 {
@@ -69,8 +68,7 @@ char *program_path(const char *argv0)
     return n > 0 ? strndup(real, (size_t)n) : strdup(argv0);
 }
 
-/* --- Detaching -----------------------------------------------------------------------------------------------------
- */
+/* Detaching */
 
 /* What is left of the process that the user started: shows the shell whether the server is up. */
 static _Noreturn void await_report(int fd)
@@ -132,8 +130,7 @@ void daemon_report(int *report_fd, int status)
     log_echo_end();
 }
 
-/* --- Standard streams ----------------------------------------------------------------------------------------------
- */
+/* Standard streams */
 
 void stdio_silence(void)
 {

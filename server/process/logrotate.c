@@ -48,7 +48,7 @@ struct logrotate {
     bool trim; /* there may be too many */
 };
 
-/* --- Settings ----------------------------------------------------------------------------------------------------- */
+/* Settings */
 
 static enum period period_of(const struct settings *s)
 {
@@ -143,7 +143,7 @@ void logrotate_destroy(struct logrotate *r)
     }
 }
 
-/* --- Time --------------------------------------------------------------------------------------------------------- */
+/* Time */
 
 /* When the period that `at` lies in ends: on the hour, at midnight, at Monday's midnight, in local time. */
 static time_t period_end(enum period period, time_t at)
@@ -162,7 +162,7 @@ static time_t period_end(enum period period, time_t at)
     return end > at ? end : at + 3600; /* an hour that comes twice */
 }
 
-/* --- Moving ------------------------------------------------------------------------------------------------------- */
+/* Moving */
 
 /* When the file began, as far as the file system tells. */
 static time_t birth_of(const char *path, const struct stat *st)
@@ -257,7 +257,7 @@ static int rotate(struct logrotate *r, struct watched *l, const struct stat *see
     return e == -ENOENT || e == -EEXIST ? -EAGAIN : e;
 }
 
-/* --- Looking ------------------------------------------------------------------------------------------------------ */
+/* Looking */
 
 static bool is_due(const struct logrotate *r, const struct watched *l, const struct stat *st)
 {

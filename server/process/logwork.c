@@ -49,8 +49,7 @@ bool logwork_is_needed(const struct logwork *w)
     return *w->end || w->archive;
 }
 
-/* --- Names: `path` with something behind it, owned by the caller; NULL when memory is short ------------------------
- */
+/* Names: `path` with something behind it, owned by the caller; NULL when memory is short */
 
 static char *joined(const char *path, const char *end, const char *more)
 {
@@ -64,7 +63,7 @@ static bool is_there(const char *path)
     return lstat(path, &st) == 0;
 }
 
-/* --- The child ---------------------------------------------------------------------------------------------------- */
+/* The child */
 
 static void become_low(void)
 {
@@ -123,7 +122,7 @@ static _Noreturn void archive(const char *command, const char *file)
     _exit(127);
 }
 
-/* --- Steps -------------------------------------------------------------------------------------------------------- */
+/* Steps */
 
 static void forget(struct logwork *w)
 {
@@ -310,7 +309,7 @@ uint64_t logwork_deadline(const struct logwork *w)
     return w->step != LOGWORK_NONE ? w->give_up_us : w->due_us;
 }
 
-/* --- Ends of children --------------------------------------------------------------------------------------------- */
+/* Ends of children */
 
 static void compressed(struct logwork *w, bool good, int status)
 {

@@ -46,8 +46,7 @@ static uint64_t timeout_us(const struct master *m)
     return (uint64_t)m->deps.settings->timeout * SECOND_US;
 }
 
-/* --- Stopping ------------------------------------------------------------------------------------------------------
- */
+/* Stopping */
 
 /* Begins to stop, or hastens it. Title and port first: who looks for us may start another server at once. */
 void master_stop(struct master *m, bool quickly)
@@ -92,8 +91,7 @@ void master_fail(struct master *m, int status, const char *reason)
     }
 }
 
-/* --- What workers say, and their ends ------------------------------------------------------------------------------
- */
+/* What workers say, and their ends */
 
 void master_tell_up(struct master *m)
 {
@@ -189,8 +187,7 @@ void master_reap(struct master *m)
     }
 }
 
-/* --- Time ----------------------------------------------------------------------------------------------------------
- */
+/* Time */
 
 /* A hung worker is ended once it has nothing else to do, or its other requests have had their time. */
 static void judge_hung(const struct master *m, struct child *c)
@@ -316,8 +313,7 @@ static void wait_for_news(struct master *m)
     }
 }
 
-/* --- Life ----------------------------------------------------------------------------------------------------------
- */
+/* Life */
 
 /* This is not a new process, but the next image of one. */
 static bool is_reload(const struct master *m)

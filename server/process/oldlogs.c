@@ -19,7 +19,7 @@
 static const char *const ENDS[] = {"", ".gz", ".zst", OLDLOG_RAW, ".gz" OLDLOG_TMP, ".zst" OLDLOG_TMP};
 #define N_ENDS (sizeof(ENDS) / sizeof(ENDS[0]))
 
-/* --- Names -------------------------------------------------------------------------------------------------------- */
+/* Names */
 
 void oldlog_stamp(char text[OLDLOG_STAMP + 1], const struct timespec *now)
 {
@@ -67,7 +67,7 @@ static const char *stamp_in(const char *name, const char *base)
     return NULL;
 }
 
-/* --- Listing ------------------------------------------------------------------------------------------------------ */
+/* Listing */
 
 static int add(struct oldlogs *o, const char *path, const char *stamp, uint64_t size, bool raw)
 {
@@ -138,7 +138,7 @@ void oldlogs_finish(struct oldlogs *o)
     *o = (struct oldlogs){0};
 }
 
-/* --- Removing ----------------------------------------------------------------------------------------------------- */
+/* Removing */
 
 static void remove_one(const struct oldlog *old)
 {

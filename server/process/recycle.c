@@ -50,8 +50,7 @@ void recycle_ready(const struct master *m, struct child *c)
     c->due_us = c->ready_us + life + more % (life / 10);
 }
 
-/* --- Memory --------------------------------------------------------------------------------------------------------
- */
+/* Memory */
 
 static void end_at_once(struct master *m, struct child *c)
 {
@@ -136,8 +135,7 @@ static void judge_budget(struct master *m, uint64_t now)
     }
 }
 
-/* --- One at a time -------------------------------------------------------------------------------------------------
- */
+/* One at a time */
 
 static bool is_for_memory(const struct child *c)
 {

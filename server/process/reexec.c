@@ -18,7 +18,7 @@
 
 #define VARIABLE "CWSGI_HANDOVER"
 
-/* --- Which descriptors the next image inherits -------------------------------------------------------------------- */
+/* Which descriptors the next image inherits */
 
 static int set_inherit(int fd, bool inherit)
 {
@@ -59,8 +59,7 @@ static int set_inherit_all(const struct handover *h, bool inherit)
     return r;
 }
 
-/* --- Writing -------------------------------------------------------------------------------------------------------
- */
+/* Writing */
 
 /* Strings may hold anything: they stand on lines of their own, whose length is told before. */
 static int write_text(struct buf *b, const struct handover *h)
@@ -223,8 +222,7 @@ int reexec(const struct launch *l, const struct handover *h)
     return r;
 }
 
-/* --- Reading -------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 void handover_init(struct handover *h)
 {

@@ -58,8 +58,7 @@ struct renewal {
     size_t n_told;
 };
 
-/* --- The log -------------------------------------------------------------------------------------------------------
- */
+/* The log */
 
 /* Each line of the text that is not in `known`. */
 static void log_warnings(struct buf *text, const struct buf *known)
@@ -80,8 +79,7 @@ static void move(struct buf *to, struct buf *from)
     *from = (struct buf){0};
 }
 
-/* --- Warnings before the end ---------------------------------------------------------------------------------------
- */
+/* Warnings before the end */
 
 /* How many of the warnings are due. */
 static size_t due(const struct certpair *p, time_t now)
@@ -130,8 +128,7 @@ static void warn_of_end(struct renewal *r, time_t now)
     }
 }
 
-/* --- Renewing ------------------------------------------------------------------------------------------------------
- */
+/* Renewing */
 
 /* For workers that are running already; those to come have it from us. */
 static void publish(struct renewal *r)
@@ -248,8 +245,7 @@ static void look(struct renewal *r, uint64_t now_us)
     warn_of_end(r, now);
 }
 
-/* --- The master's loop ---------------------------------------------------------------------------------------------
- */
+/* The master's loop */
 
 static bool has_news(struct renewal *r, uint64_t now_us)
 {
@@ -304,8 +300,7 @@ uint64_t renewal_deadline(const struct renewal *r)
     return at > 0 ? at : 1;
 }
 
-/* --- Workers -------------------------------------------------------------------------------------------------------
- */
+/* Workers */
 
 void renewal_forget(struct renewal *r)
 {
@@ -347,8 +342,7 @@ struct tls_context *renewal_take(struct renewal *r)
     return r->tls;
 }
 
-/* --- Life ----------------------------------------------------------------------------------------------------------
- */
+/* Life */
 
 /* "~/" is left for the store to expand. NULL when memory is short, or for NULL. */
 static char *make_absolute(const char *path)

@@ -66,7 +66,7 @@ static void print(struct str format, const struct exchange *x, uint64_t number, 
     buf_finish(&line);
 }
 
-/* --- json and logfmt, read again ---------------------------------------------------------------------------------- */
+/* json and logfmt, read again */
 
 static const char *skip_utf8(const char *p, const char *end)
 {

@@ -32,8 +32,7 @@ static struct buf certs_pem[N_CERTS], keys_pem[N_KEYS], locked_pem;
 static time_t now;
 static int home; /* where the fuzzer wants to be between two inputs */
 
-/* --- What files are made of ----------------------------------------------------------------------------------------
- */
+/* What files are made of */
 
 static void to_buf(BIO *bio, struct buf *out)
 {
@@ -115,8 +114,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/* --- A folder from the input ---------------------------------------------------------------------------------------
- */
+/* A folder from the input */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 {
@@ -198,8 +196,7 @@ static void make_entry(struct str line)
     }
 }
 
-/* --- What must be true ---------------------------------------------------------------------------------------------
- */
+/* What must be true */
 
 static void check_pair(const struct certs *c, size_t i)
 {

@@ -44,8 +44,7 @@ int EVP_PKEY_eq(const EVP_PKEY *a, const EVP_PKEY *b)
     return real(a, b);
 }
 
-/* --- Files ---------------------------------------------------------------------------------------------------------
- */
+/* Files */
 
 static void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void run(const char *format, ...)
@@ -135,8 +134,7 @@ static int end(void **state)
     return chdir(folder);
 }
 
-/* --- Loading -------------------------------------------------------------------------------------------------------
- */
+/* Loading */
 
 static struct buf warnings, error;
 static time_t next_change;
@@ -191,8 +189,7 @@ static void serves_file(const struct certs *c, const char *name, const char *cer
     assert_string_equal(certs_pair(c, set->pair[0])->cert_path, cert_path);
 }
 
-/* --- At start ------------------------------------------------------------------------------------------------------
- */
+/* At start */
 
 static void test_mistakes_with_files_are_told_apart(void **state)
 {
@@ -288,8 +285,7 @@ static void test_home_folder_is_known(void **state)
     refuses("~/none", NULL, "certfile '~/none'", "No such file");
 }
 
-/* --- Chains --------------------------------------------------------------------------------------------------------
- */
+/* Chains */
 
 /* root <- middle <- leaf */
 static void make_chain(void)
@@ -344,8 +340,7 @@ static void test_chain_that_is_out_of_order_or_incomplete_is_served_with_a_warni
     certs_destroy(c);
 }
 
-/* --- Which one serves ----------------------------------------------------------------------------------------------
- */
+/* Which one serves */
 
 static void test_newest_pair_that_is_valid_serves(void **state)
 {
@@ -502,8 +497,7 @@ static void test_newer_certificate_without_its_key_is_told(void **state)
     certs_destroy(c);
 }
 
-/* --- While it serves -----------------------------------------------------------------------------------------------
- */
+/* While it serves */
 
 static void test_what_serves_stays_when_its_files_go(void **state)
 {
@@ -681,8 +675,7 @@ static void test_packed_store_serves_the_same(void **state)
     buf_finish(&packed);
 }
 
-/* --- What else may lie there ---------------------------------------------------------------------------------------
- */
+/* What else may lie there */
 
 static void test_junk_costs_little(void **state)
 {

@@ -37,8 +37,7 @@ static size_t read_proc(const char *path, char *text, size_t size)
     return (size_t)n;
 }
 
-/* --- Title ---------------------------------------------------------------------------------------------------------
- */
+/* Title */
 
 static void test_title_shows_in_the_process_table(void **state)
 {
@@ -115,8 +114,7 @@ static void test_process_keeps_its_name(void **state)
     assert_string_equal(got, "test_daemon\n");
 }
 
-/* --- Program path --------------------------------------------------------------------------------------------------
- */
+/* Program path */
 
 static void assert_program(const char *argv0, const char *want)
 {
@@ -163,8 +161,7 @@ static void test_false_argv0_leads_to_ourselves(void **state)
     assert_program("", real);
 }
 
-/* --- Pid file ------------------------------------------------------------------------------------------------------
- */
+/* Pid file */
 
 static void test_pid_file_holds_our_pid_and_goes_with_us(void **state)
 {
@@ -349,8 +346,7 @@ static void test_no_pid_file_is_fine(void **state)
     assert_null(pidfile_path(NULL));
 }
 
-/* --- Reports ------------------------------------------------------------------------------------------------
- */
+/* Reports */
 
 static void test_report_is_told_once(void **state)
 {

@@ -10,8 +10,7 @@ static void print_word(const char *word, size_t len)
     printf(" %.*s", (int)len, word);
 }
 
-/* --- bash -----------------------------------------------------------------------------------------------------------
- */
+/* bash */
 
 /* "-c|--config" as a pattern of `case`. */
 static void print_pattern(const struct flags *f)
@@ -86,8 +85,7 @@ void print_bash(void)
            "complete -F _cwsgi cwsgi\n");
 }
 
-/* --- zsh ------------------------------------------------------------------------------------------------------------
- */
+/* zsh */
 
 /* Inside '...[ ]...': a quote leaves and comes back; brackets and colons would end what they stand in. */
 static void print_zsh_text(const char *text, size_t len)
@@ -166,8 +164,7 @@ void print_zsh(void)
     printf("    '1:application (MODULE\\:NAME):_files -g \"*.py(:r)\"'\n");
 }
 
-/* --- fish -----------------------------------------------------------------------------------------------------------
- */
+/* fish */
 
 static void print_fish_option(const struct setting *row)
 {
