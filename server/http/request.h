@@ -9,7 +9,6 @@
 
 #include "server/base/str.h"
 
-
 /* Names that we look at ourselves or that nearly every request carries: found once, then compared as a number. */
 enum header_id {
     HEADER_OTHER = 0,
