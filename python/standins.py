@@ -240,7 +240,7 @@ class Heartbeat:
 
 class Worker:
     pid = "[booting]"
-    alive = True
+    _alive = True
     booted = aborted = False
     nr = 0
     tmp = Heartbeat()
@@ -259,6 +259,19 @@ class Worker:
     @property
     def wsgi(self):
         return self.app.callable
+
+    @property
+    def alive(self):
+        return self._alive
+
+    @alive.setter
+    def alive(self, value):
+        """A hook that sets it to False wants another worker: this one finishes what it has, and leaves."""
+        if self._alive and not value and self.pid == os.getpid():
+            import signal
+
+            os.kill(self.pid, signal.SIGTERM)
+        self._alive = bool(value)
 
     def notify(self):
         """There is no heartbeat that the application must keep up."""
@@ -452,7 +465,7 @@ def post_worker_init(hook):
 
 
 def worker_int(hook):
-    worker.alive = False
+    worker._alive = False  # it leaves already
     hook(worker)
 
 
@@ -469,7 +482,7 @@ def await_abort():
     import signal
 
     def on_abort(*ignored):
-        worker.alive, worker.aborted = False, True
+        worker._alive, worker.aborted = False, True
         for hook, args in (abort or nothing, (worker,)), (at_exit or nothing, (server, worker)):
             try:
                 hook(*args)

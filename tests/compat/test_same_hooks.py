@@ -253,3 +253,25 @@ def test_attributes(both, limit):
     seen = both(scenario)
     same(seen)
     assert "force_close True True" in seen.cwsgi["workers"][0]
+
+
+ONCE = """
+def post_request(worker, req, environ, resp):
+    if req.path == "/hello":
+        worker.alive = False
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_worker_that_a_hook_wants_replaced(both, threads):
+    def scenario(side):
+        s = side.server("probe:app", "--threads", threads, config=ONCE)
+        [first] = s.workers(1)
+        wait_until_told([first])
+        assert s.get("/pid").text == str(first)
+        assert s.request("GET", "/hello", ["Connection: close"]).status in (200, 404, 500)
+        wait_until(lambda: first not in s.children() and s.get("/pid").text != str(first), "another worker serves")
+        return {"errors": s.log().count("[ERROR]")}
+
+    seen = both(scenario)
+    same(seen)
