@@ -137,10 +137,10 @@ def test_budget_takes_the_fattest(server, folder):
     workers = s.ready_workers(3)
     while sum(map(resident, workers)) < 750 * MIB:
         s.get("/eat?110", "Connection: close")
-    fattest = max(workers, key=resident)
+    sizes = {pid: resident(pid) for pid in workers}
     s.wait_log("more than memory_budget")
     due = int(re.search(r"Replacing worker \(pid:(\d+)\): it uses \d+ MiB, all processes together", s.log())[1])
-    assert due == fattest
+    assert sizes[due] > max(sizes.values()) - 50 * MIB  # two may have eaten as often
     wait_until(lambda: due not in s.children() and len(s.children()) == 3, "it is replaced")
 
 
