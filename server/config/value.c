@@ -380,6 +380,11 @@ static int parse_one(union value *v, const struct setting *row, const char *text
     return -1;
 }
 
+static bool is_as_none(const struct setting *row, const char *text)
+{
+    return row->allowed && strcmp(row->allowed, "*") == 0 && text[strspn(text, " \t\n\r\v\f")] == '\0';
+}
+
 int value_parse(union value *v, const struct setting *row, const char *const *texts, size_t n,
                 enum settings_source source, struct buf *error)
 {
@@ -395,8 +400,7 @@ int value_parse(union value *v, const struct setting *row, const char *const *te
     if (n > 1) {
         return value_invalid(error, row, texts[1], source, "it takes one value, not several");
     }
-    bool none =
-        n == 0 || (row->allowed && strcmp(row->allowed, "*") == 0 && texts[0][strspn(texts[0], " \t\n\r\v\f")] == '\0');
+    bool none = n == 0 || (kind == VALUE_TEXT && is_as_none(row, texts[0]));
     const char *given = none ? row->default_value : texts[0];
     if (!given) {
         return 0;
