@@ -180,6 +180,7 @@ def test_pid_file_is_free_while_the_last_request_runs(server, tmp_path):
     reply = s.background("get", "/wait?file=go")
     s.wait_call("/wait")
     s.signal("TERM")
+    wait_until(lambda: not listening(s.port), "nobody listens")
     second = server("probe:app", "--pid", file, port=s.port)
     assert get_pid(second) and file.read_text() == f"{second.pid}\n"
     (s.dir / "go").touch()
