@@ -34,6 +34,18 @@ static struct start_response *request_of(PyObject *object)
     return s;
 }
 
+/* The same, for what takes one argument, by position. */
+static struct start_response *request_of_one(PyObject *object, size_t nargsf, PyObject *kwnames, const char *name)
+{
+    struct start_response *s = request_of(object);
+
+    if (s && (PyVectorcall_NARGS(nargsf) != 1 || (kwnames && PyTuple_GET_SIZE(kwnames) > 0))) {
+        PyErr_Format(PyExc_TypeError, "%s takes 1 argument", name);
+        return NULL;
+    }
+    return s;
+}
+
 /* Status and headers */
 
 /* The latin-1 bytes of a str, borrowed from it. `header`: whose value it is; NULL for anything else. */
@@ -266,16 +278,9 @@ static int hint(struct start_response *s, PyObject *headers)
 
 static PyObject *call_hints(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct start_response *s = request_of(self);
+    struct start_response *s = request_of_one(self, nargsf, kwnames, "wsgi.early_hints");
 
-    if (!s) {
-        return NULL;
-    }
-    if (PyVectorcall_NARGS(nargsf) != 1 || (kwnames && PyTuple_GET_SIZE(kwnames) > 0)) {
-        PyErr_SetString(PyExc_TypeError, "wsgi.early_hints takes 1 argument");
-        return NULL;
-    }
-    if (hint(s, args[0]) < 0) {
+    if (!s || hint(s, args[0]) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -319,13 +324,9 @@ int start_response_body(struct start_response *s, PyObject *chunk)
 
 static PyObject *call_write(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct start_response *s = request_of(self);
+    struct start_response *s = request_of_one(self, nargsf, kwnames, "write");
 
     if (!s) {
-        return NULL;
-    }
-    if (PyVectorcall_NARGS(nargsf) != 1 || (kwnames && PyTuple_GET_SIZE(kwnames) > 0)) {
-        PyErr_SetString(PyExc_TypeError, "write takes 1 argument");
         return NULL;
     }
     forks_check();

@@ -266,66 +266,76 @@ static int check_expect(struct request *r, const struct header *h, const char **
     return 0;
 }
 
+/* What is found on the way through the fields. */
+struct found {
+    bool absolute; /* the target has a host of its own */
+    unsigned hosts, types;
+    struct wishes wishes;
+};
+
+static int check_host(struct request *r, struct header *h, bool absolute, const char **reason)
+{
+    if (!host_is_valid(h->value)) {
+        *reason = "Malformed Host";
+        return 400;
+    }
+    if (absolute) {
+        h->value = r->host; /* RFC 9112 3.2.2: an origin server replaces what Host said */
+    } else {
+        r->host = h->value;
+    }
+    return 0;
+}
+
+static int check_field(struct request *r, struct header *h, struct found *found, const char **reason)
+{
+    switch (h->id) {
+    case HEADER_HOST:
+        found->hosts++;
+        return check_host(r, h, found->absolute, reason);
+    case HEADER_CONTENT_TYPE:
+        found->types++;
+        return 0;
+    case HEADER_CONTENT_LENGTH:
+        return check_length(r, h, reason);
+    case HEADER_TRANSFER_ENCODING:
+        return check_coding(r, h, reason);
+    case HEADER_CONNECTION:
+        read_connection(&found->wishes, h->value);
+        return 0;
+    case HEADER_UPGRADE:
+        r->websocket |= names_websocket(h->value);
+        return 0;
+    case HEADER_EXPECT:
+        return check_expect(r, h, reason);
+    default:
+        return 0;
+    }
+}
+
 static int check_fields(struct request *r, const char **reason)
 {
-    unsigned hosts = 0, types = 0;
-    bool absolute = r->host.len > 0;
-    struct wishes wishes = {0};
+    struct found found = {.absolute = r->host.len > 0};
 
     for (size_t i = 0; i < r->n_headers; i++) {
-        struct header *h = &r->headers[i];
-        int status = 0;
-        switch (h->id) {
-        case HEADER_HOST:
-            hosts++;
-            if (!host_is_valid(h->value)) {
-                *reason = "Malformed Host";
-                return 400;
-            }
-            if (absolute) {
-                h->value = r->host; /* RFC 9112 3.2.2: an origin server replaces what Host said */
-            } else {
-                r->host = h->value;
-            }
-            break;
-        case HEADER_CONTENT_TYPE:
-            types++;
-            break;
-        case HEADER_CONTENT_LENGTH:
-            status = check_length(r, h, reason);
-            break;
-        case HEADER_TRANSFER_ENCODING:
-            status = check_coding(r, h, reason);
-            break;
-        case HEADER_CONNECTION:
-            read_connection(&wishes, h->value);
-            break;
-        case HEADER_UPGRADE:
-            r->websocket |= names_websocket(h->value);
-            break;
-        case HEADER_EXPECT:
-            status = check_expect(r, h, reason);
-            break;
-        default:
-            break;
-        }
+        int status = check_field(r, &r->headers[i], &found, reason);
         if (status) {
             return status;
         }
     }
-    if (hosts > 1 || (hosts == 0 && r->minor > 0)) {
-        *reason = hosts ? "More than one Host" : "Missing Host"; /* RFC 9112 3.2 */
+    if (found.hosts > 1 || (found.hosts == 0 && r->minor > 0)) {
+        *reason = found.hosts ? "More than one Host" : "Missing Host"; /* RFC 9112 3.2 */
         return 400;
     }
-    if (types > 1) {
+    if (found.types > 1) {
         *reason = "More than one Content-Type";
         return 400;
     }
     /* RFC 9112 9.3: close wins; HTTP/1.0 closes unless asked not to. */
-    r->keep_alive = !wishes.close && (r->minor > 0 || wishes.keep_alive);
+    r->keep_alive = !found.wishes.close && (r->minor > 0 || found.wishes.keep_alive);
     /* RFC 9110 7.8: Upgrade counts when Connection names it, and not in HTTP/1.0; a body would come before it. */
-    r->websocket = r->websocket && wishes.upgrade && r->minor > 0 && str_eq(r->method, STR("GET")) && !r->chunked &&
-                   r->content_length <= 0;
+    r->websocket = r->websocket && found.wishes.upgrade && r->minor > 0 && str_eq(r->method, STR("GET")) &&
+                   !r->chunked && r->content_length <= 0;
     return 0;
 }
 

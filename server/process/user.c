@@ -40,19 +40,26 @@ static int find_both(const struct settings *s, uid_t *uid, gid_t *gid, struct bu
     return 0;
 }
 
+/* Whose the files of root's server are to be: 1. 0: they stay root's, or we are not root; -1 with a sentence. */
+static int find_heir(const struct settings *s, uid_t *uid, gid_t *gid, struct buf *error)
+{
+    if (geteuid() != 0 || (!s->user && !s->group)) {
+        return 0;
+    }
+    return find_both(s, uid, gid, error) < 0 ? -1 : 1;
+}
+
 int user_make_logs(const struct settings *s, struct buf *error)
 {
     const char *const paths[] = {s->errorlog, s->accesslog};
     uid_t uid;
     gid_t gid;
-    if (geteuid() != 0 || (!s->user && !s->group)) {
-        return 0;
-    }
-    if (find_both(s, &uid, &gid, error) < 0) {
-        return -1;
+    int r = find_heir(s, &uid, &gid, error);
+    if (r <= 0) {
+        return r;
     }
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        int r = !paths[i] || strcmp(paths[i], "-") == 0 ? 0 : sink_make_file(paths[i], uid, gid);
+        r = !paths[i] || strcmp(paths[i], "-") == 0 ? 0 : sink_make_file(paths[i], uid, gid);
         if (r < 0) {
             buf_printf(error, "'%s' isn't writable: %s", paths[i], strerror(-r));
             return -1;
@@ -65,11 +72,9 @@ int user_give(const struct settings *s, const char *path, struct buf *error)
 {
     uid_t uid;
     gid_t gid;
-    if (geteuid() != 0 || (!s->user && !s->group)) {
-        return 0;
-    }
-    if (find_both(s, &uid, &gid, error) < 0) {
-        return -1;
+    int r = find_heir(s, &uid, &gid, error);
+    if (r <= 0) {
+        return r;
     }
     if (lchown(path, uid, gid) < 0) {
         buf_printf(error, "Can't give '%s' to user %u, group %u: %s", path, uid, gid, strerror(errno));
