@@ -159,33 +159,37 @@ def test_client_that_has_not_spoken_when_the_server_stops_is_told_when_it_does(s
                 raise EOFError
 
 
-@ours
-def test_port_is_free_while_the_last_request_runs(server):
-    s = server("probe:app", "--graceful-timeout", "600")
+def stopping(server, *args):
+    """A server that was told to stop, has given up its port, and waits for its last request; and what ends that."""
+    s = server("probe:app", "--graceful-timeout", "600", *args)
     reply = s.background("get", "/wait?file=go")
     s.wait_call("/wait")
     s.signal("TERM")
     wait_until(lambda: not listening(s.port), "nobody listens")
+
+    def finish():
+        (s.dir / "go").touch()
+        assert reply.result().status == 200
+        assert s.wait() == 0
+
+    return s, finish
+
+
+@ours
+def test_port_is_free_while_the_last_request_runs(server):
+    s, finish = stopping(server)
     second = server("probe:app", port=s.port)
     assert get_pid(second)
-    (s.dir / "go").touch()
-    assert reply.result().status == 200
-    assert s.wait() == 0
+    finish()
 
 
 @ours
 def test_pid_file_is_free_while_the_last_request_runs(server, tmp_path):
     file = tmp_path / "x.pid"
-    s = server("probe:app", "--pid", file, "--graceful-timeout", "600")
-    reply = s.background("get", "/wait?file=go")
-    s.wait_call("/wait")
-    s.signal("TERM")
-    wait_until(lambda: not listening(s.port), "nobody listens")
+    s, finish = stopping(server, "--pid", file)
     second = server("probe:app", "--pid", file, port=s.port)
     assert get_pid(second) and file.read_text() == f"{second.pid}\n"
-    (s.dir / "go").touch()
-    assert reply.result().status == 200
-    assert s.wait() == 0
+    finish()
     assert file.read_text() == f"{second.pid}\n"
     assert second.stop() == 0 and not file.exists()
 
@@ -193,15 +197,10 @@ def test_pid_file_is_free_while_the_last_request_runs(server, tmp_path):
 @ours
 def test_pid_file_is_there_until_the_server_has_ended(server, tmp_path):
     file = tmp_path / "x.pid"
-    s = server("probe:app", "--pid", file, "--graceful-timeout", "600")
-    reply = s.background("get", "/wait?file=go")
-    s.wait_call("/wait")
-    s.signal("TERM")
-    wait_until(lambda: not listening(s.port), "nobody listens")
+    s, finish = stopping(server, "--pid", file)
     assert file.read_text() == f"{s.pid}\n"
-    (s.dir / "go").touch()
-    assert reply.result().status == 200
-    assert s.wait() == 0 and not file.exists()
+    finish()
+    assert not file.exists()
 
 
 @ours

@@ -20,29 +20,14 @@
 #include "server/process/logrotate.h"
 #include "server/process/oldlogs.h"
 #include "tests/unit/folder.h"
+#include "tests/unit/wallclock.h"
 
 #define MINUTE_US UINT64_C(60000000)
-
-static time_t ahead; /* of the truth: what the wall clock says */
-
-/* Stands in for the C library's. */
-time_t time(time_t *t)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    now.tv_sec += ahead;
-    if (t) {
-        *t = now.tv_sec;
-    }
-    return now.tv_sec;
-}
 
 static int begin(void **state)
 {
     (void)state;
-    ahead = 0;
-    setenv("TZ", "UTC0", 1);
-    tzset();
+    wallclock_reset();
     return folder_enter() == 0 ? log_open("errors", LOG_LEVEL_WARNING) : -1;
 }
 

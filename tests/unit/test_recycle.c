@@ -16,29 +16,14 @@
 #include "server/process/master_inside.h"
 #include "server/process/recycle.h"
 #include "server/process/reexec.h"
+#include "tests/unit/wallclock.h"
 
 #define DAY 86400
-
-static time_t ahead; /* of the real time */
-
-/* In the place of the C library's: what is tested asks this one. */
-time_t time(time_t *t)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    now.tv_sec += ahead;
-    if (t) {
-        *t = now.tv_sec;
-    }
-    return now.tv_sec;
-}
 
 static int begin(void **state)
 {
     (void)state;
-    ahead = 0;
-    setenv("TZ", "UTC0", 1);
-    tzset();
+    wallclock_reset();
     return 0;
 }
 
