@@ -2,11 +2,11 @@
 #include "program/program.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/cwd.h"
 #include "server/base/log.h"
 #include "server/process/title.h"
 
@@ -57,17 +57,7 @@ const char *program_name(const struct program *p)
 char *program_log_path(const struct program *p)
 {
     const char *path = p->settings.errorlog;
-    if (strcmp(path, "-") == 0) {
-        return NULL;
-    }
-    char *from = path[0] == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
-    if (path[0] == '/') {
-        whole = strdup(path);
-    } else if (from && asprintf(&whole, "%s/%s", from, path) < 0) {
-        whole = NULL;
-    }
-    free(from);
-    return whole;
+    return strcmp(path, "-") == 0 ? NULL : cwd_absolute(path);
 }
 
 void program_title(const struct program *p, const char *role)

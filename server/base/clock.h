@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#define SECOND_US UINT64_C(1000000)
+
 #define CLOCK_HTTP_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT": RFC 9110 5.6.7 IMF-fixdate */
 #define CLOCK_LOG_TIME_LEN 26  /* "22/Nov/2026:23:35:47 +0000": the access log's form, local time */
 #define CLOCK_ISO_LEN 29       /* "2026-11-22T23:35:47.120+00:00": RFC 3339, local time */

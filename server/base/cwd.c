@@ -1,6 +1,7 @@
 /* cwd.c - the current directory as the user sees it. */
 #include "server/base/cwd.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,4 +16,17 @@ char *cwd_logical(void)
         return strdup(pwd);
     }
     return getcwd(NULL, 0);
+}
+
+char *cwd_absolute(const char *path)
+{
+    if (path[0] == '/') {
+        return strdup(path);
+    }
+    char *here = getcwd(NULL, 0), *whole = NULL;
+    if (here && asprintf(&whole, "%s/%s", here, path) < 0) {
+        whole = NULL;
+    }
+    free(here);
+    return whole;
 }

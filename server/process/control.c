@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "server/base/cwd.h"
 #include "server/base/log.h"
 #include "server/base/runfolder.h"
 #include "server/config/settings.h"
@@ -64,10 +65,7 @@ static void place(struct control *c, const struct settings *s)
         return;
     }
     c->link = c->path;
-    c->path = s->control_socket[0] == '/' ? strdup(s->control_socket) : NULL;
-    char *here = c->path ? NULL : getcwd(NULL, 0);
-    c->path = here ? join(here, s->control_socket, "") : c->path;
-    free(here);
+    c->path = cwd_absolute(s->control_socket);
 }
 
 /* Takes the lock of this name in the first folder that can be had. As control_claim. */

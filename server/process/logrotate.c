@@ -18,7 +18,6 @@
 #include "server/process/logwork.h"
 #include "server/process/oldlogs.h"
 
-#define SECOND_US UINT64_C(1000000)
 #define CHECK_MIN_US (SECOND_US / 100) /* between two looks at a file that grows fast */
 #define CHECK_MAX_US SECOND_US
 #define CLOCK_US (60 * SECOND_US) /* the clock may be set: not longer than this without a look at it */

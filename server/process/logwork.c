@@ -23,7 +23,6 @@
 #include "server/config/settings.h"
 #include "server/process/oldlogs.h"
 
-#define SECOND_US UINT64_C(1000000)
 #define AGE_MS 1000        /* of a file before it is touched: where there are no locks, writers have gone by then */
 #define RETRY_US SECOND_US /* while somebody still writes to it */
 #define LIMIT_US (3600 * SECOND_US) /* for a child */

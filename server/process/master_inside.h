@@ -7,14 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/base/clock.h"
 #include "server/process/children.h"
 #include "server/process/history.h"
 #include "server/process/master.h"
 #include "server/process/metrics.h"
 #include "server/process/reload.h"
 #include "server/process/upgrade.h"
-
-#define SECOND_US UINT64_C(1000000)
 
 enum stage { NEW, SERVING, STOPPING, STOPPING_QUICKLY };
 

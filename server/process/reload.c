@@ -19,7 +19,6 @@
 #include "server/process/news.h"
 #include "server/process/reexec.h"
 
-#define SECOND_US UINT64_C(1000000)
 #define STACKS_US (SECOND_US / 10)    /* for a trial that takes too long to say where it stands */
 #define NOT_EXECUTED 127              /* exit status of a trial that was none, as a shell's */
 #define SAID_MAX ((size_t)64 * 1024)  /* that is kept */

@@ -13,6 +13,7 @@
 #include "server/base/buf.h"
 #include "server/base/bulletin.h"
 #include "server/base/clock.h"
+#include "server/base/cwd.h"
 #include "server/base/log.h"
 #include "server/base/watch.h"
 #include "server/config/settings.h"
@@ -22,7 +23,6 @@
 #include "server/net/tls.h"
 #include "server/process/news.h"
 
-#define SECOND_US UINT64_C(1000000)
 #define SETTLE_US SECOND_US          /* that long nothing may change before files are read: they may be half-written */
 #define PATIENCE_US (10 * SECOND_US) /* and that long we wait for it */
 #define LOOK_US (5 * SECOND_US)      /* how often files are looked at where nobody tells of changes */
@@ -347,15 +347,8 @@ struct tls_context *renewal_take(struct renewal *r)
 /* "~/" is left for the store to expand. NULL when memory is short, or for NULL. */
 static char *make_absolute(const char *path)
 {
-    char *cwd = NULL, *absolute = NULL;
-    if (!path || *path == '/' || *path == '~' || !(cwd = getcwd(NULL, 0))) {
-        return path ? strdup(path) : NULL;
-    }
-    if (asprintf(&absolute, "%s/%s", cwd, path) < 0) {
-        absolute = NULL;
-    }
-    free(cwd);
-    return absolute;
+    char *absolute = path && *path != '~' ? cwd_absolute(path) : NULL;
+    return absolute || !path ? absolute : strdup(path); /* where there is no current directory, as it is */
 }
 
 /* The bulletin of the image before us, and what it served; else a new one. 0 or -errno. */

@@ -19,8 +19,7 @@
 
 #define PAUSE_MIN_S 2
 #define PAUSE_MAX_S 60
-#define FAILED_MAX 6 /* more need not be counted: the pause does not grow any more */
-#define SECOND_US UINT64_C(1000000)
+#define FAILED_MAX 6                 /* more need not be counted: the pause does not grow any more */
 #define PATIENCE_US (30 * SECOND_US) /* for the workers: how long they may take is not known here */
 #define SLICE_US (SECOND_US / 100)
 

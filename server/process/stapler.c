@@ -22,7 +22,6 @@
 #include "server/process/renewal.h"
 #include "server/process/title.h"
 
-#define SECOND_US UINT64_C(1000000)
 #define ASK_S 10             /* a responder that takes longer does not answer */
 #define LOOK_S 60            /* for certificates that are new */
 #define RETRY_MIN_S (5 * 60) /* after a failure; then twice as long each time */

@@ -27,7 +27,6 @@
 #include "server/process/renewal.h"
 #include "tests/unit/folder.h"
 
-#define SECOND_US UINT64_C(1000000)
 #define DAY 86400
 
 static time_t fake_now; /* 0: the real time */
