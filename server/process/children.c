@@ -13,6 +13,7 @@
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/process/reexec.h"
+#include "server/process/signals.h"
 
 #define SLOTS_STEP 16
 #define TELLING_US (2 * 1000 * 1000) /* for a worker to tell that a call takes too long */
@@ -167,7 +168,7 @@ static void log_end(const struct child *c, int status)
         return;
     }
     int sig = WTERMSIG(status);
-    const char *name = sigabbrev_np(sig);
+    const char *name = signals_name(sig);
     char number[16];
     snprintf(number, sizeof(number), "%d", sig);
     enum log_level level = LOG_LEVEL_WARNING;

@@ -143,7 +143,7 @@ static void obey_stopping(struct master *m, int sig)
 static void log_signal(int sig)
 {
     char name[16];
-    snprintf(name, sizeof(name), "%s", sigabbrev_np(sig));
+    snprintf(name, sizeof(name), "%s", signals_name(sig));
     for (char *c = name; *c; c++) {
         *c = (char)(*c | 0x20); /* to lower case; digits have the bit already */
     }

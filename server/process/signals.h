@@ -20,3 +20,6 @@ void signals_block(sigset_t *before);
 
 /* Blocks all. What came and was not taken yet waits in the kernel, which keeps it over execve, until signals_open. */
 void signals_suspend(void);
+
+/* "TERM"; NULL for one that has no name, as those for real time. glibc tells it from 2.32 on only. */
+const char *signals_name(int sig);

@@ -12,6 +12,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/clock.h"
+#include "server/base/descriptors.h"
 #include "server/base/log.h"
 #include "server/net/certpair.h"
 #include "server/net/certs.h"
@@ -153,7 +154,7 @@ static _Noreturn void ask(const struct entry *e, int out, pid_t master)
     if (getppid() != master || dup2(out, 3) < 0) {
         _exit(1);
     }
-    close_range(4, ~0U, 0);
+    descriptors_close_from(4);
     int r = ocsp_ask(e->responder, e->cert, e->issuer, ASK_S, &answer);
     const char *at = answer.data;
     for (size_t left = r == 0 ? answer.len : 0; left > 0;) {
