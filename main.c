@@ -299,16 +299,6 @@ static void tear_down(struct program *p)
     log_close();
 }
 
-/* What goes wrong before the settings are known is told where the image before us wrote to: after -D nobody reads
- * stderr. If that log cannot be opened, stderr has it. */
-static void log_early(const struct handover *h)
-{
-    if (h->log_path) {
-        log_set_form((enum log_form)h->log_form);
-        log_open(h->log_path, LOG_LEVEL_INFO);
-    }
-}
-
 int main(int argc, char **argv)
 {
     struct program p = {.report_fd = -1};
@@ -322,7 +312,7 @@ int main(int argc, char **argv)
     }
     int r = handover_read(&p.handover);
     if (p.handover) {
-        log_early(p.handover);
+        handover_open_log(p.handover);
     }
     int status =
         r < 0 ? program_refuse_errno(&p, "The handover of the old release can't be read", r) : set_up(&p, &error);

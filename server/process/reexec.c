@@ -462,6 +462,14 @@ int handover_read(struct handover **out)
     return 0;
 }
 
+void handover_open_log(const struct handover *h)
+{
+    if (h->log_path) {
+        log_set_form((enum log_form)h->log_form);
+        log_open(h->log_path, LOG_LEVEL_INFO);
+    }
+}
+
 void handover_settled(struct handover *h)
 {
     if (h && h->fd >= 0) {

@@ -53,6 +53,9 @@ void handover_init(struct handover *h); /* nothing in it */
 
 /* What the image before us left, or NULL in *out on a first start. 0 or -errno. */
 int handover_read(struct handover **out);
+/* What goes wrong before the settings are known is told where the image before us wrote to: after -D nobody reads
+ * stderr. If that log cannot be opened, stderr has it. */
+void handover_open_log(const struct handover *h);
 void handover_settled(struct handover *h); /* the new image serves: it will not be needed again. NULL is fine */
 void handover_destroy(struct handover *h); /* what handover_read gave: closes what was not taken; NULL is fine */
 
