@@ -97,6 +97,7 @@ int open_tls(struct program *p, struct buf *error)
 {
     int fd = p->handover ? p->handover->tickets_fd : -1;
     int none = -1, *old = p->handover ? &p->handover->certs_fd : &none;
+    log_debug("TLS by %s", tls_library());
     if (renewal_create(&p->renewal, &p->settings, old, error) < 0) {
         return program_refuse(p, error);
     }

@@ -471,3 +471,8 @@ const char *tls_error(const struct tls *t)
 {
     return t->error;
 }
+
+const char *tls_library(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION);
+}

@@ -22,6 +22,9 @@ struct tls;
 int tls_context_create(struct tls_context **out, const struct settings *s, const struct certs *certs,
                        struct buf *error);
 
+/* The library that does it: "OpenSSL 3.0.19 27 Jan 2026". */
+const char *tls_library(void);
+
 /* From now on these certificates are served, also to clients that have connected and not said yet which host they want;
  * established connections, and session tickets, go on. 0 or -1 with a sentence, and then nothing has changed. */
 int tls_context_use(struct tls_context *ctx, const struct certs *certs, struct buf *error);
