@@ -17,6 +17,9 @@
 #include "server/base/cwd.h"
 #include "server/process/hooks.h"
 
+/* To one Python, whose path was compiled in: not so when libpython is found at the start (libpython.h). */
+#define BOUND (CWSGI_PYTHON_EXECUTABLE[0] != '\0')
+
 static int fail_with_exception(struct buf *error)
 {
     char text[512];
@@ -72,7 +75,7 @@ static int check_library(const struct venv *venv, struct buf *error)
 {
     PyObject *module = PyImport_ImportModule("math");
 
-    if (!module) {
+    if (!module && BOUND) {
         PyErr_Clear();
         buf_printf(error,
                    "%s is another build of Python %d.%d than %s, which this cwsgi is built with, and its standard "
@@ -80,8 +83,13 @@ static int check_library(const struct venv *venv, struct buf *error)
                    venv->python, PY_MAJOR_VERSION, PY_MINOR_VERSION, CWSGI_PYTHON_EXECUTABLE, venv->python);
         return -1;
     }
+    if (!module) {
+        return fail_with_exception(error);
+    }
     Py_DECREF(module);
-    warn_of_another_build();
+    if (BOUND) {
+        warn_of_another_build();
+    }
     return 0;
 }
 

@@ -13,10 +13,15 @@
 #include "server/base/buf.h"
 #include "server/base/str.h"
 
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+#define PYTHON_NAME "python" TEXT(PY_MAJOR_VERSION) "." TEXT(PY_MINOR_VERSION)
+
 /* What pyvenv.cfg says. */
 struct facts {
     int major, minor;        /* 0 when it names no version */
     char implementation[32]; /* virtualenv writes it; "" else */
+    char home[PATH_MAX];     /* "" when it names none */
 };
 
 static int no_memory(struct buf *error)
@@ -89,6 +94,8 @@ static void take_fact(struct facts *f, const char *key, const char *value)
         }
     } else if (str_ieq(str_of(key), STR("implementation"))) {
         snprintf(f->implementation, sizeof(f->implementation), "%s", value);
+    } else if (str_ieq(str_of(key), STR("home"))) {
+        snprintf(f->home, sizeof(f->home), "%s", value);
     }
 }
 
@@ -118,7 +125,7 @@ static int read_facts(const char *prefix, struct facts *f)
     return 0;
 }
 
-static int check(const char *prefix, struct buf *error)
+static int check(const char *prefix, char **home, struct buf *error)
 {
     struct facts f;
 
@@ -138,7 +145,8 @@ static int check(const char *prefix, struct buf *error)
                    prefix, f.major, f.minor, PY_MAJOR_VERSION, PY_MINOR_VERSION, prefix);
         return -1;
     }
-    return 0;
+    *home = strdup(f.home);
+    return *home ? 0 : no_memory(error);
 }
 
 /* 1 when a venv was found, 0 when there is none, -1 with a sentence. */
@@ -172,6 +180,48 @@ static int choose(char **prefix, const char *program, struct buf *error)
     return 1;
 }
 
+/* "dir/python3.N" when it can be executed. Owned by the caller, NULL when not. */
+static char *python_in(const char *dir, size_t len)
+{
+    char *python = NULL;
+
+    if (asprintf(&python, "%.*s/" PYTHON_NAME, (int)len, dir) < 0) {
+        return NULL;
+    }
+    if (python[0] == '/' && access(python, X_OK) == 0) {
+        return python;
+    }
+    free(python);
+    return NULL;
+}
+
+static char *python_beside(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+
+    return slash ? python_in(program, (size_t)(slash - program)) : NULL;
+}
+
+/* The Python that is served without a venv. Owned by the caller. NULL: there is none, or memory is short. */
+static char *base_python(const char *program)
+{
+    if (CWSGI_PYTHON_EXECUTABLE[0] != '\0') {
+        return strdup(CWSGI_PYTHON_EXECUTABLE);
+    }
+    char real[PATH_MAX];
+    char *python = python_beside(program);
+    if (!python && realpath(program, real)) {
+        python = python_beside(real);
+    }
+    const char *dir = getenv("PATH");
+    while (!python && dir) {
+        const char *colon = strchrnul(dir, ':');
+        python = python_in(dir, (size_t)(colon - dir));
+        dir = *colon ? colon + 1 : NULL;
+    }
+    return python;
+}
+
 int venv_find(struct venv *v, const char *program, struct buf *error)
 {
     *v = (struct venv){0};
@@ -181,17 +231,23 @@ int venv_find(struct venv *v, const char *program, struct buf *error)
         goto fail;
     }
     if (found) {
-        if (check(v->prefix, error) < 0) {
+        if (check(v->prefix, &v->home, error) < 0) {
             goto fail;
         }
         if (asprintf(&v->python, "%s/bin/python", v->prefix) < 0) {
             v->python = NULL;
         }
     } else {
-        v->python = strdup(CWSGI_PYTHON_EXECUTABLE);
-        v->prefix = prefix_of(CWSGI_PYTHON_EXECUTABLE);
+        v->python = base_python(program);
+        if (!v->python) {
+            buf_puts(error,
+                     "no virtual environment is active, and " PYTHON_NAME " is neither beside cwsgi nor on PATH");
+            goto fail;
+        }
+        v->prefix = prefix_of(v->python);
+        v->home = strndup(v->python, (size_t)(strrchr(v->python, '/') - v->python));
     }
-    if (!v->python || !v->prefix || asprintf(&v->title, "%s/bin/cwsgi", v->prefix) < 0) {
+    if (!v->python || !v->prefix || !v->home || asprintf(&v->title, "%s/bin/cwsgi", v->prefix) < 0) {
         v->title = NULL;
         no_memory(error);
         goto fail;
@@ -213,5 +269,6 @@ void venv_finish(struct venv *v)
     free(v->python);
     free(v->prefix);
     free(v->title);
+    free(v->home);
     *v = (struct venv){0};
 }

@@ -27,8 +27,9 @@ def in_sources():
         for file in sorted((REPO / folder).rglob("*.c")):
             for message in messages_in(file.read_text()):
                 found.setdefault(message, file.relative_to(REPO))
-    for message in messages_in((REPO / "main.c").read_text()):
-        found.setdefault(message, "main.c")
+    for file in ("main.c", "launcher.c"):
+        for message in messages_in((REPO / file).read_text()):
+            found.setdefault(message, file)
     return found
 
 

@@ -162,9 +162,13 @@ def with_project(python):
 
 
 def with_binary(python, path):
-    """A new venv at `path` that has a copy of the binary in its bin/ and sees the frameworks."""
+    """A new venv at `path` that has a copy of the binary in its bin/ and sees the frameworks.
+
+    With a build for any Python of its version (-Dlibpython=runtime), the program is in two files."""
     packages = site_packages(frameworks(python))
     make_venv(python, path)
     (site_packages(path) / "frameworks.pth").write_text(f"{packages}\n")
-    shutil.copy2(BINARY, path / "bin" / Path(BINARY).name)
+    for file in (BINARY, Path(BINARY).with_name("cwsgi-core.so")):
+        if Path(file).exists():
+            shutil.copy2(file, path / "bin")
     return path

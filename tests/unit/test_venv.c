@@ -104,6 +104,7 @@ static void expect_refused(const char *program, const char *a, const char *b)
     assert_null(v.python);
     assert_null(v.prefix);
     assert_null(v.title);
+    assert_null(v.home);
     buf_finish(&error);
 }
 
@@ -141,12 +142,66 @@ static void test_the_active_venv_is_served_by_a_program_outside(void **state)
     expect_found("/usr/local/bin/cwsgi", in_root("active"));
 }
 
+static void test_the_home_of_a_venv_is_told(void **state)
+{
+    struct venv v;
+    struct buf error = {0};
+
+    (void)state;
+    make_venv("one", "home = /opt/python/bin\nversion = " OURS ".1\n");
+    make_venv("other", "version = " OURS ".1\n");
+    assert_int_equal(venv_find(&v, in_root("one/bin/cwsgi"), &error), 0);
+    assert_string_equal(v.home, "/opt/python/bin");
+    venv_finish(&v);
+    assert_int_equal(venv_find(&v, in_root("other/bin/cwsgi"), &error), 0);
+    assert_string_equal(v.home, "");
+    venv_finish(&v);
+    buf_finish(&error);
+}
+
+/* In a build that is bound to no Python. */
+static void test_without_a_venv_the_python_beside_it_is_served_or_the_one_on_path(void **state)
+{
+    struct venv v;
+    struct buf error = {0};
+    char before[PATH_MAX];
+
+    (void)state;
+    if (CWSGI_PYTHON_EXECUTABLE[0] != '\0') {
+        skip();
+    }
+    snprintf(before, sizeof(before), "%s", getenv("PATH"));
+    assert_int_equal(mkdir(in_root("conda"), 0755), 0);
+    assert_int_equal(mkdir(in_root("conda/bin"), 0755), 0);
+    setenv("PATH", "relative::/nonexistent", 1);
+    expect_refused(in_root("conda/bin/cwsgi"), "python" OURS, "neither beside cwsgi nor on PATH");
+    make_file("conda/bin/python" OURS, "", 0755);
+    make_file("conda/bin/cwsgi", "", 0755);
+    assert_int_equal(symlink("conda/bin/cwsgi", in_root("cwsgi")), 0);
+    const char *programs[] = {in_root("conda/bin/cwsgi"), in_root("cwsgi"), "/nonexistent/bin/cwsgi"};
+    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+        if (i == 2) {
+            setenv("PATH", in_root("conda/bin"), 1);
+        }
+        assert_int_equal(venv_find(&v, programs[i], &error), 0);
+        assert_string_equal(v.python, in_root("conda/bin/python" OURS));
+        assert_string_equal(v.prefix, in_root("conda"));
+        assert_string_equal(v.home, in_root("conda/bin"));
+        venv_finish(&v);
+    }
+    buf_finish(&error);
+    setenv("PATH", before, 1);
+}
+
 static void test_without_a_venv_the_base_is_served(void **state)
 {
     struct venv v;
     struct buf error = {0};
 
     (void)state;
+    if (CWSGI_PYTHON_EXECUTABLE[0] == '\0') {
+        skip();
+    }
     assert_int_equal(venv_find(&v, "/nonexistent/bin/cwsgi", &error), 0);
     assert_string_equal(v.python, CWSGI_PYTHON_EXECUTABLE);
     venv_finish(&v);
@@ -192,11 +247,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_program_in_a_venv_serves_that_venv),   TEST(test_symlinks_on_the_way_to_the_program_are_kept),
-        TEST(test_a_link_into_a_venv_serves_that_venv),    TEST(test_the_active_venv_is_served_by_a_program_outside),
-        TEST(test_without_a_venv_the_base_is_served),      TEST(test_another_version_is_refused_by_both_names),
-        TEST(test_another_implementation_is_refused),      TEST(test_a_venv_whose_python_is_gone_is_refused),
+        TEST(test_a_program_in_a_venv_serves_that_venv),
+        TEST(test_symlinks_on_the_way_to_the_program_are_kept),
+        TEST(test_a_link_into_a_venv_serves_that_venv),
+        TEST(test_the_active_venv_is_served_by_a_program_outside),
+        TEST(test_without_a_venv_the_base_is_served),
+        TEST(test_another_version_is_refused_by_both_names),
+        TEST(test_another_implementation_is_refused),
+        TEST(test_a_venv_whose_python_is_gone_is_refused),
         TEST(test_an_active_venv_that_is_none_is_refused),
+        TEST(test_the_home_of_a_venv_is_told),
+        TEST(test_without_a_venv_the_python_beside_it_is_served_or_the_one_on_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
