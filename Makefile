@@ -1,5 +1,5 @@
 # A front for those who type `make`: Meson builds, the scripts under tools/ do the rest.
-.PHONY: all run test lint docs sanitize fuzz bench bench-guard clean help
+.PHONY: all run test lint docs sanitize fuzz wheel bench bench-guard clean help
 .NOTPARALLEL:
 
 all: ## build build/cwsgi
@@ -22,6 +22,9 @@ sanitize: ## every test under the address and undefined behaviour sanitizers, in
 
 fuzz: ## each fuzz target for a minute, in build-fuzz (clang); tools/fuzz 300 for longer
 	@tools/fuzz
+
+wheel: ## dist/cwsgi-*.whl for hosts without a compiler; tools/wheel python3.12 for another Python
+	@tools/wheel
 
 bench: ## cwsgi beside other WSGI servers; tools/bench --help for parts of it
 	@tools/bench
