@@ -31,13 +31,13 @@ static entry *load_core(const char *file, struct buf *error)
 {
     void *core = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     void *found = core ? dlsym(core, "main") : NULL;
-    entry *main = NULL;
+    entry *serve = NULL;
     if (found) {
-        memcpy(&main, &found, sizeof(main)); /* POSIX has it so, C has no such conversion */
+        memcpy(&serve, &found, sizeof(serve)); /* POSIX has it so, C has no such conversion */
     } else {
         buf_printf(error, "%s cannot be loaded: %s", file, dlerror());
     }
-    return main;
+    return serve;
 }
 
 /* NULL without a sentence: it is not there. */
@@ -69,14 +69,14 @@ static entry *load_server(const char *program, struct buf *error)
     if (r < 0) {
         return NULL;
     }
-    entry *main = find_core(program, error);
-    if (!main && error->len == 0 && realpath(program, real)) {
-        main = find_core(real, error); /* ~/bin/cwsgi may be a link into a venv */
+    entry *serve = find_core(program, error);
+    if (!serve && error->len == 0 && realpath(program, real)) {
+        serve = find_core(real, error); /* ~/bin/cwsgi may be a link into a venv */
     }
-    if (!main && error->len == 0) {
+    if (!serve && error->len == 0) {
         buf_printf(error, "cwsgi-core.so is not where pip has put it beside %s: install cwsgi anew", program);
     }
-    return main;
+    return serve;
 }
 
 /* As main.c does: when this is a reload, the workers serve on. */

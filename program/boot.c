@@ -2,7 +2,6 @@
 #include "program/boot.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "program/program.h"
 #include "python/interp.h"

@@ -2,7 +2,6 @@
 #include "wsgi/wsgi.h"
 
 #include <Python.h>
-#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>

@@ -2,7 +2,6 @@
 #include "server/base/human.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "server/base/buf.h"
 

@@ -1,7 +1,6 @@
 /* logform.c - what a record of the server log looks like. */
 #include "server/base/logform.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "server/base/str.h"
 #include "server/net/chunk.h"

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/base/buf.h"
 #include "server/base/log.h"
 #include "server/base/sink.h"
 #include "server/base/slot.h"

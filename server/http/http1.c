@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "server/base/buf.h"
 #include "server/base/clock.h"

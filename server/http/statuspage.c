@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "server/base/buf.h"
 #include "server/base/clock.h"
 #include "server/base/json.h"
 #include "server/base/memory.h"

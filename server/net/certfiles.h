@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define CERTFILES_MAX 4096 /* files in the list */

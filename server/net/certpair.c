@@ -8,7 +8,6 @@
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

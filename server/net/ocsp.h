@@ -3,7 +3,6 @@
 
 #include <openssl/types.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <time.h>
 
 struct buf;

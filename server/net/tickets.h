@@ -5,7 +5,6 @@
 #pragma once
 
 #include <openssl/types.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 struct buf;

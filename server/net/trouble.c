@@ -2,7 +2,6 @@
 #include "server/net/trouble.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "server/base/log.h"
 

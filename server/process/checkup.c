@@ -10,7 +10,7 @@
 #include <uv.h>
 
 #include "server/base/buf.h"
-#include "server/base/scoreboard.h"
+#include "server/base/slot.h"
 #include "server/config/settings.h"
 #include "server/exec/inline.h"
 #include "server/http/http.h"

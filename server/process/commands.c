@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
-#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/scoreboard.h"
 #include "server/config/settings.h"

@@ -4,8 +4,6 @@
  * `json` may follow any of them, and changes those that know of it. A part of the master. */
 #pragma once
 
-#include <stdint.h>
-
 struct client;
 struct master;
 

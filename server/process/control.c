@@ -1,9 +1,7 @@
 /* control.c - the control socket of a master: who may talk to it, lines in, texts out. */
 #include "server/process/control.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,11 +1,9 @@
 /* logwork.c - finishes log files that were rotated away: compresses them and hands them to the archive command. */
 #include "server/process/logwork.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,11 +6,9 @@
 #include <string.h>
 
 #include "server/base/buf.h"
-#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/config/settings.h"
 #include "server/process/crew.h"
-#include "server/process/daemon.h"
 #include "server/process/hooks.h"
 #include "server/process/master_inside.h"
 #include "server/process/signals.h"

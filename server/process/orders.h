@@ -1,8 +1,6 @@
 /* orders.h - does what a signal tells the master. A part of it. */
 #pragma once
 
-#include <stdbool.h>
-
 struct master;
 
 void orders_take(struct master *m); /* obeys the signals that came */

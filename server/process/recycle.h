@@ -3,7 +3,6 @@
  * memory. One is replaced at a time, and the replacement serves before it is told to finish. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>

@@ -3,7 +3,6 @@
  * is kept for whoever asked. Exit status 0 means that the release is good. */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 

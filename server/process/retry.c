@@ -10,7 +10,6 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/net/listener.h"
-#include "server/process/daemon.h"
 #include "server/process/pidfile.h"
 #include "server/process/reexec.h"
 #include "server/process/signals.h"

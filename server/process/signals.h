@@ -5,7 +5,6 @@
 #pragma once
 
 #include <signal.h>
-#include <stdbool.h>
 
 /* Puts the handlers in and unblocks all signals. `wake_fd`: write end of a pipe, non-blocking, borrowed until
  * signals_close. */

@@ -1,7 +1,6 @@
 /* stackdump.c - where the Python code of workers stands: asked one after the other. */
 #include "server/process/stackdump.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
