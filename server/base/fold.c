@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "server/base/fnv.h"
+
 #define ENTRIES 64
 #define WINDOW_US UINT64_C(60000000)
 #define LONG_WINDOW_US (10 * WINDOW_US)
@@ -55,10 +57,7 @@ static bool take_lock(struct fold *f, uint64_t now)
 
 static uint64_t hash_of(int level, const char *text, size_t len)
 {
-    uint64_t h = UINT64_C(14695981039346656037) ^ (uint64_t)level; /* FNV-1a */
-    for (size_t i = 0; i < len; i++) {
-        h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
-    }
+    uint64_t h = fnv_add(FNV_START ^ (uint64_t)level, text, len);
     return h ? h : 1;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/fnv.h"
 #include "server/base/memfile.h"
 
 #define READS 1000 /* that meet the master in the middle of scoreboard_vacate */
@@ -61,9 +62,7 @@ static uint64_t layout(void)
 #include "server/base/scoreboard.def"
         ;
     uint64_t hash = UINT64_C(0x6377736769303032); /* "cwsgi002": the last digits count changes of meaning */
-    for (const char *c = NAMES; *c; c++) {
-        hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3); /* FNV-1a */
-    }
+    hash = fnv_add(hash, NAMES, sizeof(NAMES));
     const size_t places[] = {sizeof(union cell),
                              offsetof(struct slot, state),
                              offsetof(struct slot, counters),
@@ -72,10 +71,7 @@ static uint64_t layout(void)
                              offsetof(struct slot, spawned_us),
                              offsetof(struct slot, generation),
                              offsetof(struct head, counters)};
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        hash = (hash ^ places[i]) * UINT64_C(0x100000001b3);
-    }
-    return hash;
+    return fnv_add(hash, places, sizeof(places));
 }
 
 static size_t bytes(size_t slots)

@@ -38,6 +38,11 @@ static inline bool str_ieq(struct str a, struct str b)
     return true;
 }
 
+static inline bool str_ends(struct str s, struct str end)
+{
+    return s.len >= end.len && str_eq((struct str){s.p + s.len - end.len, end.len}, end);
+}
+
 /* Does it begin so? ASCII case is ignored, as above. */
 static inline bool str_ibegins(struct str s, struct str start)
 {

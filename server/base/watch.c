@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/str.h"
+
 /* IN_CREATE is for folders and links, IN_ATTRIB for a file that may be read now. */
 #define NEWS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE)
 #define ALL_NEWS (NEWS | IN_ATTRIB)
@@ -219,12 +221,6 @@ int watch_add_folder(struct watch *w, const char *path)
     return w->fd >= 0 ? add_folder(w, strdup(path), true) : 0;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* A new file is told of again when it has been written. */
 static bool is_begun(const struct watch *w, const struct inotify_event *e)
 {
@@ -247,7 +243,8 @@ static bool counts(struct watch *w, const struct inotify_event *e)
         bool found, here = !strcmp(folder, "."), root = !strcmp(folder, "/");
         snprintf(w->changed, sizeof(w->changed), "%s%s%s", here ? "" : folder, here || root ? "" : "/", e->name);
         place_of(w, w->changed, &found);
-        if (w->folders[i].all || ((found || (w->suffix && ends_with(e->name, w->suffix))) && !is_begun(w, e))) {
+        if (w->folders[i].all ||
+            ((found || (w->suffix && str_ends(str_of(e->name), str_of(w->suffix)))) && !is_begun(w, e))) {
             return true;
         }
     }

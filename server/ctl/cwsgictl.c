@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/cwd.h"
 #include "server/ctl/ask.h"
 #include "server/ctl/cron.h"
 #include "server/ctl/find.h"
@@ -331,7 +332,7 @@ static int cron(const struct options *o)
     char *self = launch_path(o->self, "cwsgictl");
     int status = CTL_FAILED;
     if (o->n_args > 0) {
-        char *here = getcwd(NULL, 0);
+        char *here = cwd_logical();
         status = self && here ? cron_write(self, here, o->args, o->n_args, o->install) : failed("cron", -ENOMEM);
         free(here);
     } else {

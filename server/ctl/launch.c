@@ -11,18 +11,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "server/base/cwd.h"
 #include "server/base/runfolder.h"
 
 /* "FOLDER/NAME", made absolute, when that is a program; else NULL. */
 static char *try_folder(const char *folder, size_t len, const char *name)
 {
-    char here[PATH_MAX] = "";
-    char *path = NULL;
-    if ((len == 0 || folder[0] != '/') && !getcwd(here, sizeof(here))) {
-        return NULL;
+    bool relative = len == 0 || folder[0] != '/';
+    char *path = NULL, *here = relative ? cwd_logical() : strdup("");
+    const char *between = len > 0 && relative ? "/" : "";
+    if (!here || asprintf(&path, "%s%s%.*s/%s", here, between, (int)len, folder, name) < 0) {
+        path = NULL;
     }
-    const char *between = len > 0 && here[0] ? "/" : "";
-    if (asprintf(&path, "%s%s%.*s/%s", here, between, (int)len, folder, name) < 0) {
+    free(here);
+    if (!path) {
         return NULL;
     }
     if (access(path, X_OK) == 0) {

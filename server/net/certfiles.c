@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/fnv.h"
 #include "server/base/str.h"
 #include "server/net/pemfile.h"
 
@@ -26,10 +27,7 @@ struct folder_id {
 
 static void mix(struct certfiles *fs, const void *data, size_t len)
 {
-    const unsigned char *p = data;
-    for (size_t i = 0; i < len; i++) {
-        fs->print = (fs->print ^ p[i]) * UINT64_C(1099511628211); /* FNV-1a */
-    }
+    fs->print = fnv_add(fs->print, data, len);
 }
 
 static void mix_file(struct certfiles *fs, const char *path, const struct stat *st)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "server/base/buf.h"
+#include "server/base/fnv.h"
 #include "server/base/watch.h"
 #include "server/net/certknown.h"
 #include "server/net/certs.h"
@@ -519,7 +520,7 @@ int certload(struct certloaded *out, const struct certload *from, const struct c
 uint64_t certload_print(const struct certload *from)
 {
     struct certfiles files = {0};
-    files.print = UINT64_C(14695981039346656037);
+    files.print = FNV_START;
     certfiles_find(&files, from->certfile);
     if (from->keyfile) {
         certfiles_find(&files, from->keyfile);

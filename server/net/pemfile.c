@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server/base/buf.h"
+#include "server/base/str.h"
 
 #define OBJECTS_MAX 1000 /* in a file */
 
@@ -64,19 +65,13 @@ static int add_key(struct pemfile *f, const char *header, const unsigned char *d
     return 0;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static int add(struct pemfile *f, const char *name, const char *header, const unsigned char *der, long len)
 {
     if (strcmp(name, PEM_STRING_PKCS8) == 0) {
         f->locked = true;
         return 0;
     }
-    if (ends_with(name, "PRIVATE KEY")) {
+    if (str_ends(str_of(name), STR("PRIVATE KEY"))) {
         return add_key(f, header, der, len);
     }
     bool cert = !strcmp(name, PEM_STRING_X509) || !strcmp(name, PEM_STRING_X509_OLD) ||

@@ -674,6 +674,16 @@ def test_cron_prints_lines_that_work(started, folder):
     assert again.status == OK and again.out == done.out
 
 
+def test_cron_keeps_the_link_to_the_current_release(folder, tmp_path):
+    link = tmp_path / "current"
+    link.symlink_to(folder)
+    env = {"HOME": str(folder), "PATH": "", "PWD": str(link), **sanitizers()}
+    done = run(folder, "cron", "-b", f"127.0.0.1:{free_port()}", "hello:app", cwd=link, env=env)
+    assert done.status == OK
+    for line in commands_of(done.out.splitlines()):
+        assert str(link) in line and f"{folder} " not in line
+
+
 def test_cron_installs_its_lines_once(folder, crontab):
     table, env = crontab
     before = table.read_text()
