@@ -52,6 +52,12 @@ static bool is_idle(const void *p)
     return h->phase == PHASE_IDLE && !h->fresh;
 }
 
+static bool will_answer(const void *p)
+{
+    const struct http1 *h = p;
+    return http1_is_lent(h) && !h->takeover;
+}
+
 bool http1_is_lent(const struct http1 *h)
 {
     return h->x && (h->x->state == EXCHANGE_READY || h->x->state == EXCHANGE_RUNNING);
@@ -424,6 +430,7 @@ const struct protocol http1_protocol = {
     .drained = on_drained,
     .expired = on_expired,
     .is_idle = is_idle,
+    .will_answer = will_answer,
     .drain = on_drain,
     .give_up = http1_on_give_up,
     .closed = on_closed,

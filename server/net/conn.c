@@ -136,20 +136,25 @@ static void deliver_eof(struct conn *c)
     }
 }
 
-/* Sends what OpenSSL wants to say by itself: handshake messages and alerts. */
-static void push_alerts(struct conn *c, struct buf *out)
+static void push_cipher(struct conn *c)
 {
-    int r = 0;
-    if (out->len > 0 && c->writer) {
-        r = -ENOBUFS; /* a client that rekeys but does not read: libuv holds `cipher`, which may not move */
-    } else if (out->len > 0) {
-        r = buf_append(&c->cipher, out->data, out->len);
-        r = r == 0 ? send_cipher(&c->u.stream, &c->cipher, &c->cipher_sent) : r;
-        r = r == UV_EAGAIN ? conn_start_writer(c) : r;
+    int r = c->writer ? 0 : send_cipher(&c->u.stream, &c->cipher, &c->cipher_sent);
+    r = r == UV_EAGAIN ? conn_start_writer(c) : r;
+    if (r < 0) {
+        conn_mark_broken(c);
     }
+}
+
+/* Takes what OpenSSL wants to say by itself: handshake messages and alerts. Some of it has time. */
+static void push_alerts(struct conn *c, struct buf *out, bool now)
+{
+    /* A client that rekeys but does not read: libuv holds `cipher`, which may not move. */
+    int r = c->writer ? -ENOBUFS : buf_append(&c->cipher, out->data, out->len);
     buf_finish(out);
     if (r < 0) {
         conn_mark_broken(c);
+    } else if (now) {
+        push_cipher(c);
     }
 }
 
@@ -182,18 +187,15 @@ static bool open_encrypted(struct conn *c)
     return open_protocol(c);
 }
 
-static void read_tls(struct conn *c, const char *data, size_t len)
+static void read_records(struct conn *c)
 {
     struct conns *cs = c->all;
-    if (is_in_the_clear(c, data[0])) {
-        read_misled(c, data, len);
-        return;
-    }
-    tls_input(c->tls, data, len);
     while (c->state == CONN_HANDSHAKE || c->state == CONN_OPEN) {
         struct buf out = {0};
         ssize_t n = tls_read(c->tls, cs->plain_buffer, CONN_PIECE, &out);
-        push_alerts(c, &out);
+        if (out.len > 0) {
+            push_alerts(c, &out, n <= 0 || !tls_has_time(c->tls));
+        }
         if (c->state > CONN_OPEN) {
             return;
         }
@@ -221,6 +223,24 @@ static void read_tls(struct conn *c, const char *data, size_t len)
             conn_finish(c);
             return;
         }
+    }
+}
+
+static void read_tls(struct conn *c, const char *data, size_t len)
+{
+    if (is_in_the_clear(c, data[0])) {
+        read_misled(c, data, len);
+        return;
+    }
+    tls_input(c->tls, data, len);
+    read_records(c);
+    /* Session tickets, which a new client is due, go with the answer to what it has sent along with the handshake's
+     * end. */
+    if (c->state == CONN_OPEN && c->cipher.len > 0) {
+        if (!c->all->protocol->will_answer(c->p)) {
+            push_cipher(c);
+        }
+        conn_account(c);
     }
 }
 
@@ -427,7 +447,7 @@ void conn_end_tells(struct conn *c)
 
 void conn_last(struct conn *c)
 {
-    c->last = !c->tls;
+    c->last = true;
 }
 
 void conn_ends(struct conn *c)

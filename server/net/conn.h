@@ -30,10 +30,11 @@ struct protocol {
     void (*data)(void *p, const char *data, size_t len);     /* bytes arrived: borrowed during the call */
     void (*refuse)(void *p, int status, const char *reason); /* instead of the first `data`: who it is cannot be said */
     void (*eof)(void *p);                                    /* the client will send no more; it may still read */
-    void (*drained)(void *p);       /* of what was queued, so much is sent that conn_send may be called again */
-    void (*expired)(void *p);       /* the deadline has passed; it is not set any more */
-    bool (*is_idle)(const void *p); /* it has served, and nothing is on now: closing it hurts nobody */
-    void (*drain)(void *p);         /* the worker is leaving: close now if nothing is on, else after the answer */
+    void (*drained)(void *p);           /* of what was queued, so much is sent that conn_send may be called again */
+    void (*expired)(void *p);           /* the deadline has passed; it is not set any more */
+    bool (*is_idle)(const void *p);     /* it has served, and nothing is on now: closing it hurts nobody */
+    bool (*will_answer)(const void *p); /* a whole request is with the application */
+    void (*drain)(void *p);             /* the worker is leaving: close now if nothing is on, else after the answer */
     /* The application will not answer: the client is told. `begun`: also one that has a part of the answer. */
     void (*give_up)(void *p, bool begun);
     void (*closed)(void *p);
@@ -66,7 +67,8 @@ void conn_resume(struct conn *c);
 /* Sends what is queued, then closes; with `linger`, or when bytes of the client were not read, in the way that lets a
  * client that is still sending read it. */
 void conn_close(struct conn *c, bool linger);
-/* What conn_send is given next is the last: it may wait for the end, while this turn of the loop lasts. */
+/* What conn_send is given next is the last: it may wait for the end, while this turn of the loop lasts. With TLS,
+ * close_notify goes with it. */
 void conn_last(struct conn *c);
 /* ... and conn_close will be called as soon as it is sent: the end shares a packet with it, where it is not sent yet.
  */

@@ -82,7 +82,7 @@ void conn_take_from_cork(struct conn *c)
 
 static bool may_wait(const struct conn *c)
 {
-    return c->all->corked == CORK_ALL || (c->last && c->all->corked == CORK_LAST);
+    return c->all->corked == CORK_ALL || (c->last && !c->tls && c->all->corked == CORK_LAST);
 }
 
 static bool is_small(const struct chunk *chunks, size_t n)
@@ -106,7 +106,10 @@ static int send_now(struct conn *c, struct chunk *v, size_t *i, size_t n)
         cs->spare = (struct buf){0};
     }
     size_t most = cs->queued < ALL_CIPHER_MANY ? CIPHER_MANY : CIPHER_FEW;
-    int r = send_encrypted(&c->u.stream, c->tls, &c->cipher, &c->cipher_sent, most, cs->gather_buffer, v, i, n);
+    bool goodbye = c->last && !c->notified;
+    int r =
+        send_encrypted(&c->u.stream, c->tls, &c->cipher, &c->cipher_sent, most, cs->gather_buffer, v, i, n, goodbye);
+    c->notified |= goodbye && *i == n;
     if (r == 0) {
         conn_drop_cipher(c);
     }

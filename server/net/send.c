@@ -134,11 +134,14 @@ static int encrypt(struct tls *tls, struct buf *cipher, size_t most, char *gathe
 }
 
 int send_encrypted(uv_stream_t *stream, struct tls *tls, struct buf *cipher, size_t *cipher_sent, size_t most,
-                   char *gather, struct chunk *v, size_t *i, size_t n)
+                   char *gather, struct chunk *v, size_t *i, size_t n, bool goodbye)
 {
     int r = 0;
     while (*i < n && r == 0) {
         r = encrypt(tls, cipher, most, gather, v, i, n);
+        if (r == 0 && goodbye && *i == n) {
+            tls_close(tls, cipher);
+        }
         if (r == 0) {
             r = send_cipher(stream, cipher, cipher_sent);
         }

@@ -19,8 +19,8 @@ int send_plain(uv_stream_t *stream, struct chunk *v, size_t *i, size_t n, bool e
 
 /* Ciphertext goes through `cipher`, of which the first *cipher_sent bytes are sent already; what the socket does not
  * take stays there, some `most` bytes. A chunk counts as sent once it is encrypted. `gather`: SEND_RECORD_SIZE bytes of
- * scratch space. */
+ * scratch space. `goodbye`: close_notify follows the last chunk. */
 int send_encrypted(uv_stream_t *stream, struct tls *tls, struct buf *cipher, size_t *cipher_sent, size_t most,
-                   char *gather, struct chunk *v, size_t *i, size_t n);
+                   char *gather, struct chunk *v, size_t *i, size_t n, bool goodbye);
 
 int send_cipher(uv_stream_t *stream, struct buf *cipher, size_t *cipher_sent); /* only what is in `cipher` */

@@ -467,6 +467,11 @@ bool tls_is_ready(const struct tls *t)
     return SSL_is_init_finished(t->ssl);
 }
 
+bool tls_has_time(const struct tls *t)
+{
+    return SSL_is_init_finished(t->ssl) && SSL_version(t->ssl) == TLS1_3_VERSION && !t->in_kernel;
+}
+
 const char *tls_error(const struct tls *t)
 {
     return t->error;

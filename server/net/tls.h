@@ -58,6 +58,8 @@ int tls_write(struct tls *t, const char *data, size_t len, struct buf *out);
 int tls_close(struct tls *t, struct buf *out);
 
 bool tls_is_ready(const struct tls *t); /* the handshake is done */
+/* What it has to say from now on (TLS 1.3: tickets, new keys) does not matter before the next answer. */
+bool tls_has_time(const struct tls *t);
 /* The kernel encrypts: from the handshake's end on, plaintext goes to the socket, and tls_write is not called. */
 bool tls_in_kernel(const struct tls *t);
 /* What was agreed on, once it is ready; static texts. */

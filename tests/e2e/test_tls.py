@@ -2,12 +2,13 @@
 
 import socket
 import ssl
+import struct
 import subprocess
 import warnings
 
 import pytest
 
-from harness import BOUND, ours
+from harness import BOUND, ours, wait_until
 from wire import Connection, encode
 
 
@@ -142,3 +143,99 @@ def test_chain_is_sent_whole(server, tmp_path):
     s = server("probe:app", "--certfile", tmp_path / "chain.crt", "--keyfile", tmp_path / "leaf.key")
     with wrap(s, ssl.create_default_context(cafile=str(tmp_path / "root.crt"))) as sock:
         assert Connection(sock).get("/").status == 200
+
+
+# What OpenSSL has to say by itself goes out with what there is to say anyway.
+
+
+class Handshake:
+    """A client of TLS 1.3 that decides which bytes travel together."""
+
+    def __init__(self, server, ctx):
+        self.server, self.into, self.out = server, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = ctx.wrap_bio(self.into, self.out, server_hostname="localhost")
+        self.sock = socket.create_connection(("127.0.0.1", server.port), BOUND)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            try:
+                self.tls.do_handshake()
+                return  # the client's last message is in `out` still
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.out.read())
+                self.into.write(self.sock.recv(65536))
+
+    def send(self, data):
+        """Together with what is in `out`: one segment."""
+        self.tls.write(data)
+        self.sock.sendall(self.out.read())
+
+    def read(self, until=None):
+        """Plaintext up to these bytes; None: to the end."""
+        got = b""
+        while until is None or until not in got:
+            try:
+                piece = self.tls.read(65536)
+                if not piece:
+                    return got
+                got += piece
+            except ssl.SSLWantReadError:
+                data = self.sock.recv(65536)
+                self.into.write(data) if data else self.into.write_eof()
+        return got
+
+    def segments(self):
+        """With data that have come from the server: tcpi_data_segs_in of Linux's struct tcp_info."""
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
+        return struct.unpack_from("=I", info, 152)[0]
+
+
+@pytest.fixture
+def handshake(server, certificate):
+    ctx = context(certificate, minimum_version=ssl.TLSVersion.TLSv1_3)
+    s = server("probe:app", tls=certificate)
+
+    def connect():
+        h = Handshake(s, ctx)
+        assert h.segments() == 1
+        return h
+
+    return connect
+
+
+@ours
+def test_tickets_answer_and_end_share_a_packet(handshake):
+    h = handshake()
+    h.send(b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert h.read().endswith(b"Hello, World!")  # and TLS was ended properly
+    assert h.segments() == 2
+    assert h.tls.session.has_ticket
+
+
+@ours
+def test_tickets_go_with_the_first_answer_of_many(handshake):
+    h = handshake()
+    for n in (2, 3, 4):
+        h.send(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert h.read(b"Hello, World!")
+        assert h.segments() == n
+
+
+@ours
+@pytest.mark.parametrize("first", [b"", b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n1"])
+def test_tickets_wait_for_no_request_that_is_not_complete(handshake, first):
+    h = handshake()
+    if first:
+        h.send(first)
+    else:
+        h.sock.sendall(h.out.read())
+    wait_until(lambda: h.segments() == 2, "they have come")
+    h.send(b"2" if first else b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert h.read(b"12" if first else b"Hello, World!")
+
+
+@ours
+def test_tickets_go_with_an_answer_that_the_server_gives_itself(handshake):
+    h = handshake()
+    h.send(b"GET /hello HTTP/1.1\r\n\r\n")  # no Host
+    assert b" 400 " in h.read()
+    assert h.segments() == 2

@@ -68,6 +68,7 @@ static const struct protocol PROTOCOL = {
     .drained = ignore,
     .expired = ignore,
     .is_idle = is_idle,
+    .will_answer = is_idle,
     .drain = ignore,
     .closed = on_closed,
 };
