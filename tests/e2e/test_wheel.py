@@ -14,18 +14,21 @@ from harness import BOUND, REPO, environment, folder_with_apps, run, wait_until
 
 pytestmark = [pytest.mark.ours, pytest.mark.pythons]  # it is a build of its own
 
-PYTHON = venvs.linked_python()
-NAME = f"python{'.'.join(PYTHON.version.split('.')[:2])}"
+
+@pytest.fixture(scope="module")
+def python():
+    return venvs.linked_python()
 
 
 @pytest.fixture(scope="module")
-def wheel():
+def wheel(python):
     tools = hashlib.sha256()
     for file in ("tools/wheel", "tools/wheel-requirements.txt"):
         tools.update((REPO / file).read_bytes())
-    with venvs.cached(f"wheel-{PYTHON.name}", f"{PYTHON} {venvs.sources_digest()} {tools.hexdigest()}") as (folder, fresh):
+    made_from = f"{python} {venvs.sources_digest()} {tools.hexdigest()}"
+    with venvs.cached(f"wheel-{python.name}", made_from) as (folder, fresh):
         if fresh:
-            command = [REPO / "tools/wheel", "-o", folder, PYTHON.executable]
+            command = [REPO / "tools/wheel", "-o", folder, python.executable]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0 and venvs.OUT_OF_REACH.search(done.stderr):
                 pytest.skip("the package index is out of reach")
@@ -41,10 +44,10 @@ def unpacked(wheel, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def venv(wheel, tmp_path_factory):
-    path = venvs.make_venv(PYTHON, tmp_path_factory.mktemp("wheel") / "venv")
+def venv(python, wheel, tmp_path_factory):
+    path = venvs.make_venv(python, tmp_path_factory.mktemp("wheel") / "venv")
     venvs.pip_install(path, wheel)
-    (venvs.site_packages(path) / "frameworks.pth").write_text(f"{venvs.site_packages(venvs.frameworks(PYTHON))}\n")
+    (venvs.site_packages(path) / "frameworks.pth").write_text(f"{venvs.site_packages(venvs.frameworks(python))}\n")
     return path
 
 
@@ -80,7 +83,7 @@ def test_flask_over_tls(server, certificate, venv):
     assert s.get("/").text == "Hello, World!" and s.pid == pid
 
 
-def test_pythons_own_ssl_keeps_its_library(server, tmp_path, venv):
+def test_pythons_own_ssl_keeps_its_library(server, tmp_path, python, venv):
     """The OpenSSL that is linked in must not stand in for the one that Python's modules were made for."""
     folder = folder_with_apps(tmp_path / "site")
     (folder / "tls.py").write_text(
@@ -90,27 +93,28 @@ def test_pythons_own_ssl_keeps_its_library(server, tmp_path, venv):
         "    start_response('200 OK', [])\n"
         "    return [ssl.OPENSSL_VERSION.encode(), b' ', hashlib.sha256(b'').hexdigest().encode()]\n"
     )
-    said = subprocess.run([PYTHON.executable, "-c", "import ssl; print(ssl.OPENSSL_VERSION, end='')"], capture_output=True)
+    said = subprocess.run([python.executable, "-c", "import ssl; print(ssl.OPENSSL_VERSION, end='')"], capture_output=True)
     got = server("tls:app", folder=folder, exe=f"{venv}/bin/cwsgi").get("/").body
     assert got == said.stdout + b" " + hashlib.sha256(b"").hexdigest().encode()
 
 
-def test_environment_without_a_venv(server, tmp_path, unpacked):
+def test_environment_without_a_venv(server, tmp_path, python, unpacked):
     """As conda makes them: a prefix with Python, its library and all packages in it."""
     prefix = tmp_path / "miniconda3"
-    packages = prefix / "lib" / NAME / "site-packages"
-    base = Path(PYTHON.executable).parent.parent
-    library = next(base.glob(f"lib/lib{NAME}*.so.1.0"), None)
+    name = f"python{'.'.join(python.version.split('.')[:2])}"
+    packages = prefix / "lib" / name / "site-packages"
+    base = Path(python.executable).parent.parent
+    library = next(base.glob(f"lib/lib{name}*.so.1.0"), None)
     if not library:
-        pytest.skip(f"{PYTHON.executable} has its library elsewhere")
+        pytest.skip(f"{python.executable} has its library elsewhere")
     packages.mkdir(parents=True)
-    for module in (base / "lib" / NAME).iterdir():
+    for module in (base / "lib" / name).iterdir():
         if module.name != "site-packages":
             (packages.parent / module.name).symlink_to(module)
     (prefix / "lib" / library.name).symlink_to(library)
     (prefix / "bin").mkdir()
-    shutil.copy2(PYTHON.executable, prefix / "bin" / NAME)
-    (prefix / "bin" / "python").symlink_to(NAME)
+    shutil.copy2(python.executable, prefix / "bin" / name)
+    (prefix / "bin" / "python").symlink_to(name)
     for file in unpacked.glob("*.data/scripts/*"):
         shutil.copy2(file, prefix / "bin")
         (prefix / "bin" / file.name).chmod(0o755)
@@ -137,8 +141,8 @@ def test_venv_of_another_version_is_refused(tmp_path, venv):
     assert done.returncode == 1 and "3.4" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_half_of_an_installation_is_told_of(tmp_path, venv):
-    broken = venvs.make_venv(PYTHON, tmp_path / "venv")
+def test_half_of_an_installation_is_told_of(tmp_path, python, venv):
+    broken = venvs.make_venv(python, tmp_path / "venv")
     shutil.copy2(venv / "bin" / "cwsgi", broken / "bin")
     done = run("--version", exe=f"{broken}/bin/cwsgi", cwd=tmp_path)
     assert done.returncode == 1 and "cwsgi-core.so is not where pip has put it" in done.stderr
@@ -147,9 +151,9 @@ def test_half_of_an_installation_is_told_of(tmp_path, venv):
     assert done.returncode == 1 and "cwsgi-core.so cannot be loaded" in done.stderr
 
 
-def test_file_that_is_missing_between_trial_and_reload_ends_nobody(server, tmp_path, wheel):
+def test_file_that_is_missing_between_trial_and_reload_ends_nobody(server, tmp_path, python, wheel):
     """pip replaces one file after the other: the workers serve on until all are there."""
-    own = venvs.make_venv(PYTHON, tmp_path / "venv")
+    own = venvs.make_venv(python, tmp_path / "venv")
     venvs.pip_install(own, wheel)
     core, away = venvs.site_packages(own) / "cwsgi-core.so", tmp_path / "away"
     folder = folder_with_apps(tmp_path / "site")
