@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,7 @@ def test_certificates_are_shown(server, certificate):
     s = server("hello:app", tls=certificate)
     assert s.get("/").status == 200
     with socket.create_connection(("127.0.0.1", s.port)) as plain:
-        plain.sendall(b"\x16\x03\x01\x00\x02ab")
+        plain.sendall(b"\x16\x03\x01\x00\x04what")
         assert plain.recv(100) is not None
     (shown,) = status(s)["certificates"]
     assert shown["names"] == ["localhost", "127.0.0.1"] and 28 <= shown["days_left"] <= 30
@@ -265,10 +266,13 @@ def test_server_that_does_not_answer_is_not_taken_for_none(server):
     s = answers(server)
     os.kill(s.pid, signal.SIGSTOP)
     try:
-        for done in ctl(s, "status"), ctl(s, "stop"), ctl(s, "-i", str(s.port), "status"), ctl(s, "-i", "other", "stop"):
+        lines = "status", "stop", f"-i {s.port} status", "-i other stop", "list", "list --json"
+        with ThreadPoolExecutor(len(lines)) as pool:  # each of them waits for some seconds
+            *asked, listed, as_json = pool.map(lambda line: ctl(s, *line.split()), lines)
+        for done in asked:
             assert done.status == FAILED and f"does not answer (pid {s.pid})" in done.err
-        assert f"{s.pid}  not answering" in ctl(s, "list").out
-        assert json.loads(ctl(s, "list", "--json").out) == [{"pid": s.pid, "state": "not answering"}]
+        assert f"{s.pid}  not answering" in listed.out
+        assert json.loads(as_json.out) == [{"pid": s.pid, "state": "not answering"}]
     finally:
         os.kill(s.pid, signal.SIGCONT)
     assert status(s)["pid"] == s.pid

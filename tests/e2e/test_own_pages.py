@@ -45,7 +45,7 @@ def test_metrics_tell_what_was_served(server, certificate):
     assert s.request("BREW", "/").status == 501
     s.wait_access('"GET /', 7)
     with socket.create_connection(("127.0.0.1", s.port), timeout=BOUND) as sock:
-        sock.sendall(b"\x16\x03\x01\x00\x02hi")
+        sock.sendall(b"\x16\x03\x01\x00\x04what")
         while sock.recv(100):
             pass
     found = metrics(port)
