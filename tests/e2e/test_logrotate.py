@@ -57,6 +57,7 @@ class Flood:
         self.s, self.burst = s, burst
         self.todo = iter(range(n))
         self.answered, self.lock = [], threading.Lock()
+        self.conversations = []  # what was answered over each connection, in order
         self.threads = [threading.Thread(target=self.run) for _ in range(connections)]
         for t in self.threads:
             t.start()
@@ -69,12 +70,16 @@ class Flood:
         c = None
         while numbers := self.take():
             try:
-                c = c or self.s.connect()
+                if not c:
+                    c = self.s.connect()
+                    said = []
+                    self.conversations.append(said)
                 c.send(b"".join(b"GET /n/%d HTTP/1.1\r\nHost: x\r\n\r\n" % i for i in numbers))
                 for i in numbers:
                     reply = c.reply()
                     assert reply.status == 200
                     self.answered.append(i)
+                    said.append(i)
                     if (reply["Connection"] or "").lower() == "close":
                         raise OSError
             except (OSError, AssertionError, Broken):  # a worker was killed: what was not answered is not expected
@@ -84,6 +89,18 @@ class Flood:
         for t in self.threads:
             t.join()
         return self.answered
+
+
+# Lines of what is answered within 10 ms are written together (settle_log): as many can be lost with a worker.
+LOST_WITH_A_WORKER = 500
+
+
+def lost_with_workers(flood, found):
+    """How many of the answered are not in the log. They are the last of their connection: no line is lost between."""
+    for said in flood.conversations:
+        logged = [i in found for i in said]
+        assert logged == sorted(logged, reverse=True), [i for i in said if i not in found]
+    return len([i for i in flood.answered if i not in found])
 
 
 def numbers_in(lines):
@@ -111,15 +128,14 @@ def test_killed_workers_tear_no_line_and_lose_none_that_was_written(server):
         pids = s.ready_workers(3)
         os.kill(pids[0], signal.SIGKILL)
         wait_until(lambda: pids[0] not in s.children(), "it is gone")
-    answered = flood.join()
+    flood.join()
     s.get("/last")
     wait_until(lambda: any('"/last"' in line for line in all_lines(s.access_path)), "the last line is there")
     settled(s.access_path)
-    found = Counter(json.loads(line)["target"] for line in all_lines(s.access_path))
-    assert all(n == 1 for target, n in found.items() if target.startswith("/n/"))
-    # A turn of the loop whose answers went out, but not its lines: one of at most a few requests for each kill.
-    lost = [i for i in answered if f"/n/{i}" not in found]
-    assert len(lost) <= 6 * 6 * 20, len(lost)
+    targets = [json.loads(line)["target"] for line in all_lines(s.access_path)]
+    found = Counter(int(t.removeprefix("/n/")) for t in targets if t.startswith("/n/"))
+    assert set(found.values()) == {1}
+    assert lost_with_workers(flood, found) <= 6 * LOST_WITH_A_WORKER
 
 
 def test_killed_master_leaves_work_that_the_next_one_finishes(server):
@@ -130,7 +146,7 @@ def test_killed_master_leaves_work_that_the_next_one_finishes(server):
     s.signal("KILL")
     s.status_expected = -signal.SIGKILL
     s.wait()
-    answered = flood_until_closed(flood)
+    flood_until_closed(flood)
     wait_until(lambda: not alive_in_session(s), "its workers are gone")
     leftover = s.access_path.with_name(s.access_path.name + ".2026-01-02T03-04-05.678Z.raw")
     leftover.write_text("from before\n")
@@ -139,7 +155,7 @@ def test_killed_master_leaves_work_that_the_next_one_finishes(server):
     assert content(leftover.with_suffix(".gz")) == "from before\n"
     found = numbers_in(all_lines(s.access_path))
     assert set(found.values()) <= {1} and len(found) > 0
-    assert len([i for i in answered if i not in found]) <= 2 * 6 * 20
+    assert lost_with_workers(flood, found) <= 2 * LOST_WITH_A_WORKER
     next_one.stop()
 
 
@@ -307,9 +323,10 @@ def test_worker_that_finds_no_log_to_open_serves_all_the_same(server):
     assert s.get("/lost").status == 200
     s.wait_log(f"Cannot write to the access log {s.access_path}: Is a directory; requests are served on")
     s.access_path.rmdir()
-    wait_until(lambda: s.get("/again").status == 200 and s.access_path.exists(), "there is a log again")
+    again = f"The access log {s.access_path} can be written again; "
+    # The other worker may have started late enough to find a place for its log: it is not the one to wait for.
+    wait_until(lambda: s.get("/again").status == 200 and again in s.log(), "there is a log again")
     s.wait_access("GET /again")
-    s.wait_log(f"The access log {s.access_path} can be written again; ")
 
 
 def test_external_logrotate_and_our_workers(server, tmp_path):
