@@ -20,7 +20,7 @@ def write(folder, name, text=""):
 
 def test_no_process_at_the_start(server, folder, shortage):
     write(folder, "no-processes")
-    s = server("hello:app", "-w", "2", folder=folder, env=shortage)
+    s = server("hello:app", "-w", "2", folder=folder, env=shortage, wait=False)
     s.wait_log("(this account may have no more processes: see ulimit -u); trying again in")
     s.wait_log("0 of 2 workers serve")
     (folder / "no-processes").unlink()
