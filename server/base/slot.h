@@ -15,7 +15,7 @@
 enum slot_state {
     SLOT_FREE,
     SLOT_BOOTING,
-    SLOT_READY,
+    SLOT_READY,        /* whatever comes after it has been ready */
     SLOT_WANTS_RETIRE, /* serving, but it has done its max_requests and asks to be replaced */
     SLOT_DRAINING,
     SLOT_HUNG,      /* a call of the application takes too long: it is to be replaced, and finishes what else it has */

@@ -115,7 +115,7 @@ bool children_read_slot(const struct children *cs, struct child *c)
     const struct slot *slot = children_slot(cs, c);
     int state = slot ? atomic_load(&slot->state) : SLOT_FREE;
     bool hung = state == SLOT_HUNG || state == SLOT_HUNG_ONLY;
-    bool now_ready = c->phase == CHILD_BOOTING && (state == SLOT_READY || state == SLOT_WANTS_RETIRE || hung);
+    bool now_ready = c->phase == CHILD_BOOTING && state >= SLOT_READY; /* also if it is leaving by now */
     if (now_ready) {
         child_move(c, CHILD_READY);
     }
