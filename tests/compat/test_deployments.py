@@ -14,7 +14,7 @@ import time
 import pytest
 
 import venvs
-from harness import APPS, BOUND, alive, children_of, command, environment, free_port, in_session, wait_until
+from harness import APPS, BOUND, alive, children_of, command, environment, free_port, in_session, processes, wait_until
 from wire import Connection
 
 
@@ -234,9 +234,7 @@ def test_pid_1_of_a_container(shell, folder):
     (master,) = children_of(p.pid)
 
     def zombies():
-        entries = [e for e in os.listdir("/proc") if e.isdigit()]
-        stats = [open(f"/proc/{e}/stat").read() for e in entries if os.path.exists(f"/proc/{e}/stat")]
-        return [s for s in stats if f" Z {master} " in s]
+        return [pid for pid, parent, _, state in processes() if parent == master and state == "Z"]
 
     wait_until(lambda: len(children_of(master)) == 2 and not zombies(), "the orphans were reaped")
     assert ask(port) == (200, "Hello, World!")

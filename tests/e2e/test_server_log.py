@@ -98,8 +98,9 @@ def test_workers_that_die_at_boot_again_and_again_do_not_fill_the_log(server):
     """The application breaks while the server runs: a reload is refused, but workers that end are replaced in vain."""
     s = server("probe:app", "--log-file", "server.log")
     s.tracebacks_expected = True
+    (worker,) = s.ready_workers(1)
     (s.dir / "probe.py").write_text(BROKEN)
-    os.kill(s.ready_workers(1)[0], 9)
+    os.kill(worker, 9)
     log = s.dir / "server.log"
     wait_until(lambda: log.read_text().count("A new worker failed to boot") >= 5, "it has died some times")
     text = log.read_text()

@@ -247,6 +247,7 @@ def test_without_descriptors_the_request_is_answered(server):
     """The application finds no socket; nothing else happens."""
     s = server("conversation:app", "--threads", "4")
     [worker] = s.ready_workers(1)
+    assert s.get("/has").status == 200  # it has opened all that it opens
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 1,) * 2)
     with s.connect() as c:
         assert ask(c, "/has").reply().body == b"False"
