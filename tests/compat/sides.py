@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import harness
-from harness import REPO, environment, wait_until
+from harness import REPO, catches, environment, wait_until
 
 PAGE = REPO / "docs" / "migrating-from-gunicorn.md"
 
@@ -128,12 +128,7 @@ def worker_lines(server):
 
 def wait_until_told(workers):
     """Until they catch the signals that end them in order."""
-
-    def catches(pid):
-        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1]
-        return int(caught, 16) >> (signal.SIGQUIT - 1) & 1
-
-    wait_until(lambda: all(map(catches, workers)), f"{workers} can be told to go")
+    wait_until(lambda: all(catches(pid, signal.SIGQUIT) for pid in workers), f"{workers} can be told to go")
 
 
 def exists(path):

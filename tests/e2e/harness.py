@@ -71,9 +71,11 @@ def at_home(folder, env):
 
 def wait_until(true, what, bound=None):
     end = time.monotonic() + (bound or BOUND)
+    pause = 0.005
     while not (result := true()):
         assert time.monotonic() < end, f"waited in vain until {what}"
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(1.25 * pause, 0.025)  # who looks all the time takes it from the server
     return result
 
 
@@ -159,6 +161,19 @@ def has_loop(pid):
         return any(os.readlink(fd) == "anon_inode:[eventpoll]" for fd in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
+
+
+def catches(pid, number):
+    try:
+        caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
+    except OSError:
+        return False
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def serves(pid):
+    """Once it has opened all that it opens, a worker says what becomes of signals, and the next thing, that it is ready."""
+    return has_loop(pid) and catches(pid, signal.SIGQUIT)
 
 
 def limited(folder, *commands):
@@ -255,11 +270,11 @@ class Server:
         return wait_until(lambda: (c := self.children()) and len(c) == n and c, f"there are {n} workers")
 
     def ready_workers(self, n):
-        """The same, once each has loaded the application; looked up anew each time, since they come and go."""
+        """The same, once each is ready; looked up anew each time, since they come and go."""
 
         def ready():
             pids = self.children()
-            return len(pids) == n and (self.is_gunicorn or all(map(has_loop, pids))) and pids
+            return len(pids) == n and (self.is_gunicorn or all(map(serves, pids))) and pids
 
         return wait_until(ready, f"{n} workers serve")
 
