@@ -1,6 +1,7 @@
 """Fixtures of the end-to-end tests. What they start and look at is in e2e/harness.py, venvs are in e2e/venvs.py."""
 
 import os
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -92,13 +93,13 @@ def shortage(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def locales(tmp_path_factory):
+def locales():
     """Environment variables with which tr_TR and de_DE can be set."""
-    folder = tmp_path_factory.mktemp("locales")
-    for name in ("tr_TR", "de_DE"):
-        command = ["localedef", "-i", name, "-f", "UTF-8", folder / f"{name}.UTF-8"]
-        if not shutil.which("localedef") or subprocess.run(command, capture_output=True).returncode != 0:
-            pytest.skip("no localedef, or nothing to make locales from")
+    with venvs.cached("locales", " ".join(platform.libc_ver())) as (folder, fresh):
+        for name in ("tr_TR", "de_DE") if fresh else ():
+            command = ["localedef", "-i", name, "-f", "UTF-8", folder / f"{name}.UTF-8"]
+            if not shutil.which("localedef") or subprocess.run(command, capture_output=True).returncode != 0:
+                pytest.skip("no localedef, or nothing to make locales from")
     return environment(LOCPATH=str(folder))
 
 

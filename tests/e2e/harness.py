@@ -11,6 +11,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,7 +37,7 @@ ours = pytest.mark.ours
 # What would lead the server to another configuration or environment than the test says.
 STRAY_VARIABLES = (
     "CWSGI CWSGI_CMD_ARGS FORWARDED_ALLOW_IPS GUNICORN_CMD_ARGS PORT PYTHONHOME PYTHONPATH PYTHONSTARTUP"
-    " SCRIPT_NAME SENDFILE VIRTUAL_ENV WEB_CONCURRENCY LD_PRELOAD"
+    " SCRIPT_NAME SENDFILE VIRTUAL_ENV WEB_CONCURRENCY LD_PRELOAD COLUMNS LINES"
 ).split()
 REPORTS = (
     "runtime error:",
@@ -79,17 +80,26 @@ def wait_until(true, what, bound=None):
     return result
 
 
+# Names of sockets that say which ports were given away last, to whoever runs these tests on this machine.
+_given = deque(maxlen=50)
+
+
 def free_port():
-    """A port that nobody listens on, outside the range that the kernel gives to clients."""
+    """A port that nobody listens on, outside the range that the kernel gives to clients, and that no other process of
+    tests gets until its server has had the time to listen."""
     while True:
         port = random.randrange(15000, 32000)
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0port {port} of a test of cwsgi")
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 s.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            mark.close()
+            continue
+        _given.append(mark)
+        return port
 
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLMSG_DONE = 4, 20, 3

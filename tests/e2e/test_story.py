@@ -114,9 +114,9 @@ def test_browser_shows_the_page(story, tmp_path):
 
 
 def ps():
-    # The environment as Python knows it: pytest's readline has put a COLUMNS into the other one, and ps would obey.
-    env = dict(os.environ)
-    return subprocess.run(["ps", "-ef"], env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+    # Without COLUMNS, which readline puts into the environment of pytest and of its processes: ps would obey.
+    done = subprocess.run(["ps", "-ef"], env=environment(), capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 @ours

@@ -1,4 +1,4 @@
-"""Virtual environments for the tests. What takes long is kept from run to run, by Python version and requirements."""
+"""Virtual environments for the tests. What takes long to make is kept from run to run, by what it was made from."""
 
 import fcntl
 import hashlib
