@@ -56,7 +56,7 @@ class Side:
         s = self.start(app, "--no-control-socket", *args, exe=self.exe, env=self.env(**(env or {})),
                        folder=self.folder, **options)  # fmt: skip
         if self.name == "gunicorn":
-            s.status_expected, s.tracebacks_expected = None, True  # it is not gunicorn that is on trial
+            s.tracebacks_expected = True  # it is not gunicorn that is on trial
         return s
 
 
