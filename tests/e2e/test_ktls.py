@@ -31,7 +31,8 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 @pytest.fixture(scope="module")
 def secure(module_server, certificate):
-    s = module_server("probe:app", "-w", "1", tls=certificate)
+    # While a slow Linux reads 10 MB, its connection has nothing to do as far as the server knows.
+    s = module_server("probe:app", "-w", "1", "--keep-alive", int(BOUND), tls=certificate)
     (s.dir / "big.bin").write_bytes(bytes(range(256)) * (40 * 1024))
     return s
 
