@@ -183,7 +183,7 @@ def catches(pid, number):
 
 
 def serves(pid):
-    """Once it has opened all that it opens, a worker says what becomes of signals, and the next thing, that it is ready."""
+    """A worker that has opened all that it opens sees to signals, and next says that it is ready."""
     return has_loop(pid) and catches(pid, signal.SIGQUIT)
 
 
