@@ -130,44 +130,44 @@ def idle_connections(place, peers, say):
     return results
 
 
-def _resume(server, seconds):
+def _connections(server, kind, seconds):
     """Processor time each, connections a second, and the part that was resumed; None if there was no connection."""
     before, begin = cpu_seconds(server.pid), time.monotonic()
     done = subprocess.run(
-        ["openssl", "s_time", "-connect", f"127.0.0.1:{server.port}", "-reuse", "-www", "/", "-time", str(seconds)],
+        ["openssl", "s_time", "-connect", f"127.0.0.1:{server.port}", kind, "-www", "/", "-time", str(seconds)],
         capture_output=True,
         text=True,
         check=False,
     )
     used, took = cpu_seconds(server.pid) - before, time.monotonic() - begin
-    last = re.search(r"^(\d+) connections in \d+ real seconds", done.stdout, re.M)
-    count = int(last[1]) if last else 0
-    if count == 0:
+    each = re.search(r"^[r*]+", done.stdout, re.M)  # a letter for each
+    if not each:
         return None
-    resumed = re.search(r"^[r*]+", done.stdout, re.M)[0].count("r") / count  # a letter for each
-    return used / count * 1e6, count / took, resumed
+    count = len(each[0])
+    return used / count * 1e6, count / took, each[0].count("r") / count
 
 
-def resumed_handshakes(place, peers, say, rounds=5, seconds=2):
-    """Connections that resume a session, one request on each, by openssl's s_time: how many a second, and what they cost."""
-    servers, found = [], {}
+def handshakes(place, peers, say, rounds=5, seconds=2):
+    """Connections with a full handshake, and such as resume a session, one request on each, by openssl's s_time."""
+    servers, results = [], {}
     try:
         for peer in peers:
-            started = _started(place, peer, Workload("resumed", "", tls=True), say)
+            started = _started(place, peer, Workload("handshakes", "", tls=True), say)
             servers += started[:1] if started else []
-        for _ in range(rounds):
-            for server in servers:
-                measured = _resume(server, seconds)
-                if measured:
-                    found.setdefault(server.name, []).append(measured)
+        for kind, option in ("full", "-new"), ("resumed", "-reuse"):
+            found = {}
+            for _ in range(rounds):
+                for server in servers:
+                    measured = _connections(server, option, seconds)
+                    if measured:
+                        found.setdefault(server.name, []).append(measured)
+            for name, measured in found.items():
+                cpu, rate, resumed = (median_spread(each)[0] for each in zip(*measured))
+                results.setdefault(name, {})[kind] = {"cpu_us": cpu, "rate": rate, "resumed": resumed}
+                say(f"  {kind} handshakes: {name:22} {cpu:8.1f} µs cpu  {rate:6.0f}/s  {resumed:.0%} resumed")
     finally:
         for server in servers:
             server.stop()
-    results = {}
-    for name, measured in found.items():
-        cpu, rate, resumed = (median_spread(each)[0] for each in zip(*measured))
-        results[name] = {"cpu_us": cpu, "rate": rate, "resumed": resumed}
-        say(f"  resumed handshakes: {name:22} {cpu:8.1f} µs cpu  {rate:6.0f}/s  {resumed:.0%} resumed")
     return results
 
 
@@ -220,6 +220,6 @@ def soak(place, minutes, say):
 PARTS = {
     "footprint": footprint,
     "idle": idle_connections,
-    "resumed": resumed_handshakes,
+    "handshakes": handshakes,
     "reload": reload_under_load,
 }

@@ -67,12 +67,14 @@ def others(results):
     if "idle" in results:
         rows = [[name, f"{each:.0f}"] for name, each in sorted(results["idle"].items())]
         text += "\n" + table(["10,000 idle connections", "bytes each"], rows)
-    if "resumed" in results:
+    if "handshakes" in results:
         rows = [
-            [name, number(f["cpu_us"]), f"{f['rate']:.0f}", f"{f['resumed']:.0%}"]
-            for name, f in sorted(results["resumed"].items())
+            [name, *(number(f[kind]["cpu_us"]) for kind in ("full", "resumed")), f"{f['resumed']['resumed']:.0%}"]
+            for name, f in sorted(results["handshakes"].items())
+            if len(f) == 2
         ]
-        text += "\n" + table(["connections that resume a TLS session", "µs each", "a second", "were resumed"], rows)
+        titles = ["a TLS connection for each request", "µs, full handshake", "µs, session offered", "were resumed"]
+        text += "\n" + table(titles, rows)
     if "reload" in results:
         rows = [[name, str(c["answered"]), str(c["failed"])] for name, c in results["reload"].items()]
         text += "\n" + table(["five reloads under load", "answered", "failed"], rows)
