@@ -72,10 +72,10 @@ const char *signals_name(int sig)
 {
 #define NAME(name) [SIG##name] = #name
     static const char *const NAMES[] = {
-        NAME(ABRT), NAME(ALRM), NAME(BUS),    NAME(CHLD),  NAME(CONT), NAME(FPE),  NAME(HUP),  NAME(ILL),
-        NAME(INT),  NAME(IO),   NAME(KILL),   NAME(PIPE),  NAME(PROF), NAME(PWR),  NAME(QUIT), NAME(SEGV),
-        NAME(STOP), NAME(SYS),  NAME(TERM),   NAME(TRAP),  NAME(TSTP), NAME(TTIN), NAME(TTOU), NAME(URG),
-        NAME(USR1), NAME(USR2), NAME(VTALRM), NAME(WINCH), NAME(XCPU), NAME(XFSZ),
+        NAME(ABRT),   NAME(ALRM), NAME(BUS),  NAME(CHLD),   NAME(CONT),  NAME(FPE),  NAME(HUP),  NAME(ILL),
+        NAME(INT),    NAME(IO),   NAME(KILL), NAME(PIPE),   NAME(PROF),  NAME(PWR),  NAME(QUIT), NAME(SEGV),
+        NAME(STKFLT), NAME(STOP), NAME(SYS),  NAME(TERM),   NAME(TRAP),  NAME(TSTP), NAME(TTIN), NAME(TTOU),
+        NAME(URG),    NAME(USR1), NAME(USR2), NAME(VTALRM), NAME(WINCH), NAME(XCPU), NAME(XFSZ),
     };
 #undef NAME
     return sig > 0 && (size_t)sig < sizeof(NAMES) / sizeof(NAMES[0]) ? NAMES[sig] : NULL;
