@@ -12,6 +12,7 @@
 
 #include "server/base/buf.h"
 #include "server/base/str.h"
+#include "server/base/which.h"
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
@@ -180,28 +181,6 @@ static int choose(char **prefix, const char *program, struct buf *error)
     return 1;
 }
 
-/* "dir/python3.N" when it can be executed. Owned by the caller, NULL when not. */
-static char *python_in(const char *dir, size_t len)
-{
-    char *python = NULL;
-
-    if (asprintf(&python, "%.*s/" PYTHON_NAME, (int)len, dir) < 0) {
-        return NULL;
-    }
-    if (python[0] == '/' && access(python, X_OK) == 0) {
-        return python;
-    }
-    free(python);
-    return NULL;
-}
-
-static char *python_beside(const char *program)
-{
-    const char *slash = strrchr(program, '/');
-
-    return slash ? python_in(program, (size_t)(slash - program)) : NULL;
-}
-
 /* The Python that is served without a venv. Owned by the caller. NULL: there is none, or memory is short. */
 static char *base_python(const char *program)
 {
@@ -209,17 +188,11 @@ static char *base_python(const char *program)
         return strdup(CWSGI_PYTHON_EXECUTABLE);
     }
     char real[PATH_MAX];
-    char *python = python_beside(program);
+    char *python = which_beside(program, PYTHON_NAME, which_can_run);
     if (!python && realpath(program, real)) {
-        python = python_beside(real);
+        python = which_beside(real, PYTHON_NAME, which_can_run);
     }
-    const char *dir = getenv("PATH");
-    while (!python && dir) {
-        const char *colon = strchrnul(dir, ':');
-        python = python_in(dir, (size_t)(colon - dir));
-        dir = *colon ? colon + 1 : NULL;
-    }
-    return python;
+    return python ? python : which_on_path(PYTHON_NAME, which_can_run);
 }
 
 int venv_find(struct venv *v, const char *program, struct buf *error)

@@ -11,46 +11,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "server/base/cwd.h"
 #include "server/base/runfolder.h"
-
-/* "FOLDER/NAME", made absolute, when that is a program; else NULL. */
-static char *try_folder(const char *folder, size_t len, const char *name)
-{
-    bool relative = len == 0 || folder[0] != '/';
-    char *path = NULL, *here = relative ? cwd_logical() : strdup("");
-    const char *between = len > 0 && relative ? "/" : "";
-    if (!here || asprintf(&path, "%s%s%.*s/%s", here, between, (int)len, folder, name) < 0) {
-        path = NULL;
-    }
-    free(here);
-    if (!path) {
-        return NULL;
-    }
-    if (access(path, X_OK) == 0) {
-        return path;
-    }
-    free(path);
-    return NULL;
-}
+#include "server/base/which.h"
 
 char *launch_path(const char *argv0, const char *name)
 {
-    const char *slash = strrchr(argv0, '/');
-    char *path = slash ? try_folder(argv0, (size_t)(slash - argv0), name) : NULL;
-    for (const char *dir = slash ? NULL : getenv("PATH"); dir && !path;) {
-        const char *colon = strchrnul(dir, ':');
-        char *self = try_folder(dir, (size_t)(colon - dir), argv0); /* where the shell has found us */
-        path = self ? try_folder(dir, (size_t)(colon - dir), name) : NULL;
-        dir = self || !*colon ? NULL : colon + 1;
-        free(self);
-    }
+    char *self =
+        strchr(argv0, '/') ? strdup(argv0) : which_on_path(argv0, which_can_run); /* where the shell has found us */
+    char *path = self ? which_beside(self, name, which_can_run) : NULL;
+    free(self);
     char real[PATH_MAX];
     ssize_t n = path ? -1 : readlink("/proc/self/exe", real, sizeof(real) - 1);
     if (n > 0) {
         real[n] = '\0';
-        slash = strrchr(real, '/');
-        path = slash ? try_folder(real, (size_t)(slash - real), name) : NULL;
+        path = which_beside(real, name, which_can_run);
     }
     return path ? path : strdup(name);
 }

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/base/cwd.h"
 #include "server/base/log.h"
+#include "server/base/which.h"
 #include "server/process/hooks.h"
 
 /* Program path */
@@ -23,43 +23,9 @@ static bool is_our_program(const char *path)
     return stat(path, &a) == 0 && stat("/proc/self/exe", &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* "dir/name" when that is us, else NULL. Relative directories start at the current one. */
-static char *try_program(const char *dir, size_t dir_len, const char *name)
-{
-    char *cwd = NULL, *path = NULL;
-    if (dir_len == 0 || dir[0] != '/') {
-        cwd = cwd_logical();
-        if (!cwd) {
-            return NULL;
-        }
-    }
-    if (asprintf(&path, "%s%s%.*s%s%s", cwd ? cwd : "", cwd && dir_len > 0 ? "/" : "", (int)dir_len, dir, "/", name) <
-        0) {
-        path = NULL;
-    }
-    free(cwd);
-    if (path && is_our_program(path)) {
-        return path;
-    }
-    free(path);
-    return NULL;
-}
-
 char *program_path(const char *argv0)
 {
-    char *found = NULL;
-    if (argv0[0] == '/') {
-        found = is_our_program(argv0) ? strdup(argv0) : NULL;
-    } else if (strchr(argv0, '/')) {
-        found = try_program("", 0, argv0);
-    } else {
-        const char *dir = getenv("PATH");
-        while (!found && dir) {
-            const char *colon = strchrnul(dir, ':');
-            found = try_program(dir, (size_t)(colon - dir), argv0);
-            dir = *colon ? colon + 1 : NULL;
-        }
-    }
+    char *found = strchr(argv0, '/') ? which_at(argv0, is_our_program) : which_on_path(argv0, is_our_program);
     if (found) {
         return found;
     }

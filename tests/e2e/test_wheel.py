@@ -1,7 +1,6 @@
 """The wheel of tools/wheel: for hosts with neither a compiler nor the libraries that cwsgi is made of."""
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -47,7 +46,7 @@ def unpacked(wheel, tmp_path_factory):
 def venv(python, wheel, tmp_path_factory):
     path = venvs.make_venv(python, tmp_path_factory.mktemp("wheel") / "venv")
     venvs.pip_install(path, wheel)
-    (venvs.site_packages(path) / "frameworks.pth").write_text(f"{venvs.site_packages(venvs.frameworks(python))}\n")
+    venvs.let_see_frameworks(python, path)
     return path
 
 

@@ -139,6 +139,10 @@ def site_packages(venv):
     return next(venv.glob("lib/python3*/site-packages"))
 
 
+def let_see_frameworks(python, venv):
+    (site_packages(venv) / "frameworks.pth").write_text(f"{site_packages(frameworks(python))}\n")
+
+
 def sources_digest():
     sha = hashlib.sha256()
     for name in SOURCES:
@@ -151,13 +155,12 @@ def sources_digest():
 
 def with_project(python):
     """A venv into which this project was installed by pip, and that sees the frameworks."""
-    packages = site_packages(frameworks(python))
     with cached(f"project-{python.name}", f"{python} {sources_digest()}") as (folder, fresh):
         if fresh:
             make_venv(python, folder / "venv")
             pip_install(folder / "venv", f"--config-settings=build-dir={folder}/build", REPO)
             shutil.rmtree(folder / "build")
-            (site_packages(folder / "venv") / "frameworks.pth").write_text(f"{packages}\n")
+            let_see_frameworks(python, folder / "venv")
     return folder / "venv"
 
 
@@ -165,9 +168,8 @@ def with_binary(python, path):
     """A new venv at `path` that has a copy of the binary in its bin/ and sees the frameworks.
 
     With a build for any Python of its version (-Dlibpython=runtime), the program is in two files."""
-    packages = site_packages(frameworks(python))
     make_venv(python, path)
-    (site_packages(path) / "frameworks.pth").write_text(f"{packages}\n")
+    let_see_frameworks(python, path)
     for file in (BINARY, Path(BINARY).with_name("cwsgi-core.so")):
         if Path(file).exists():
             shutil.copy2(file, path / "bin")
